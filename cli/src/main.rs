@@ -1,0 +1,3 @@
+//! numapin.
+
+fn main() {}

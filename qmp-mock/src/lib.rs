@@ -1,0 +1,1 @@
+//! A mock QEMU: a QMP server with scripted faults, and threads fake or real.
