@@ -1,1 +1,20 @@
 //! The pinning engine of numapin.
+//!
+//! ```text
+//! 100.conf ── guest ──► Guest ─────────┐
+//! /sys ────── host ───► Host ──────────┼─► placement ─► Plan ─► apply ─► Report
+//! /run, /proc  claims ─► Claims ───────┘      (pure)      ▲
+//! QMP socket ─ qmp ───► [vCPU thread] ────────────────────┘
+//! ```
+//! Left of [`placement`] everything reads and parses; `placement` thinks; right of it everything acts and tells.
+
+pub mod claims;
+pub mod cpulist;
+pub mod guest;
+pub mod host;
+pub mod id;
+pub mod idset;
+pub mod placement;
+pub mod policy;
+pub mod root;
+pub mod violation;

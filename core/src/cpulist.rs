@@ -1,0 +1,269 @@
+//! The kernel's two grammars for sets of ids: lists ("0-3,16-19", also with strides "0-31:2/4") and masks ("00000000,000f000f").
+//!
+//! Source: Linux Documentation/admin-guide/kernel-parameters.rst (cpu lists) and lib/bitmap.c, as sysfs and procfs print
+//! them. Reading is lenient about white space, a trailing newline and a trailing NUL (seen in captured hosts).
+
+use std::fmt;
+
+use crate::id::Id;
+use crate::idset::IdSet;
+
+/// The highest id that is read. A bound, so that a typing error does not cost memory: the kernel's own limit is 8,192 on x86.
+pub const MAX_ID: u32 = 1_048_575;
+
+/// Why a list or mask was not understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListError {
+    /// A part is neither a number nor a range.
+    #[error("{part:?} is not a number or a range (expected a list like \"0-3,16-19\")")]
+    NotARange {
+        /// The part as it was written.
+        part: String,
+    },
+    /// A range whose end comes before its start.
+    #[error("{part:?} runs backwards (expected \"{last}-{first}\")")]
+    Reversed {
+        /// The part as it was written.
+        part: String,
+        /// The first number.
+        first: u32,
+        /// The second number.
+        last: u32,
+    },
+    /// A number above [`MAX_ID`].
+    #[error("{part:?} is beyond the highest id that can be ({MAX_ID})")]
+    TooLarge {
+        /// The part as it was written.
+        part: String,
+    },
+    /// A group of a mask is not hexadecimal or longer than 32 bits.
+    #[error(
+        "{part:?} is not a group of a mask (expected up to 8 hexadecimal digits, groups separated by commas)"
+    )]
+    NotAMask {
+        /// The group as it was written.
+        part: String,
+    },
+}
+
+/// Reads the list form. Empty text is the empty set.
+///
+/// # Errors
+/// Names the part that is not understood.
+pub fn parse_list<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
+    let mut set = IdSet::new();
+    let text = trimmed(text);
+    if text.is_empty() {
+        return Ok(set);
+    }
+    for part in text.split(',') {
+        let part = part.trim();
+        let (range, stride) = match part.split_once(':') {
+            Some((range, stride)) => (range, Some(stride)),
+            None => (part, None),
+        };
+        let (first, last) = match range.split_once('-') {
+            Some((first, last)) => (number(first, part)?, number(last, part)?),
+            None => {
+                let id = number(range, part)?;
+                (id, id)
+            }
+        };
+        if last < first {
+            return Err(ListError::Reversed {
+                part: part.to_owned(),
+                first,
+                last,
+            });
+        }
+        let (used, group) = match stride {
+            None => (1, 1),
+            Some(stride) => {
+                let (used, group) = stride.split_once('/').ok_or_else(|| ListError::NotARange {
+                    part: part.to_owned(),
+                })?;
+                let (used, group) = (number(used, part)?, number(group, part)?);
+                if used == 0 || group == 0 || used > group {
+                    return Err(ListError::NotARange {
+                        part: part.to_owned(),
+                    });
+                }
+                (used, group)
+            }
+        };
+        for id in first..=last {
+            if (id - first) % group < used {
+                set.insert(I::from_index(id as usize));
+            }
+        }
+    }
+    Ok(set)
+}
+
+/// Reads the mask form: groups of up to 32 bits in hexadecimal, the highest first, separated by commas.
+///
+/// # Errors
+/// Names the group that is not understood.
+pub fn parse_mask<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
+    let text = trimmed(text);
+    let text = text.strip_prefix("0x").unwrap_or(text);
+    let mut halves = Vec::new();
+    for part in text.rsplit(',') {
+        let digits = part.trim();
+        let not_a_mask = || ListError::NotAMask {
+            part: part.to_owned(),
+        };
+        if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(not_a_mask());
+        }
+        halves.push(u32::from_str_radix(digits, 16).map_err(|_| not_a_mask())?);
+        if halves.len() > (MAX_ID as usize + 1) / 32 {
+            return Err(ListError::TooLarge {
+                part: part.to_owned(),
+            });
+        }
+    }
+    let words = halves
+        .chunks(2)
+        .map(|pair| u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32)
+        .collect();
+    Ok(IdSet::from_words(words))
+}
+
+/// Writes the list form, ranges as long as possible.
+///
+/// # Errors
+/// Those of the formatter.
+pub fn write_list<I: Id>(set: &IdSet<I>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut ids = set.iter().map(Id::index).peekable();
+    let mut comma = "";
+    while let Some(first) = ids.next() {
+        let mut last = first;
+        while ids.next_if_eq(&(last + 1)).is_some() {
+            last += 1;
+        }
+        if first == last {
+            write!(f, "{comma}{first}")?;
+        } else {
+            write!(f, "{comma}{first}-{last}")?;
+        }
+        comma = ",";
+    }
+    Ok(())
+}
+
+/// The mask form as `/proc/PID/status` and sysfs print it: groups of 32 bits, the highest first, for at least `bits` bits.
+#[must_use]
+pub fn format_mask<I: Id>(set: &IdSet<I>, bits: usize) -> String {
+    let needed = set.last().map_or(0, |id| id.index() + 1).max(bits).max(1);
+    let groups = needed.div_ceil(32);
+    let group =
+        |n: usize| (set.words().get(n / 2).copied().unwrap_or(0) >> (32 * (n % 2))) & 0xffff_ffff;
+    // The kernel pads the first group only to the bits it has: a machine of 4 bits prints "f".
+    let first_digits = (needed - (groups - 1) * 32).div_ceil(4);
+    let mut text = format!("{:0first_digits$x}", group(groups - 1));
+    for n in (0..groups - 1).rev() {
+        text.push_str(&format!(",{:08x}", group(n)));
+    }
+    text
+}
+
+/// Text without white space and NUL around it.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
+}
+
+fn number(text: &str, part: &str) -> Result<u32, ListError> {
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(ListError::NotARange {
+            part: part.to_owned(),
+        });
+    }
+    match text.parse::<u32>() {
+        Ok(id) if id <= MAX_ID => Ok(id),
+        _ => Err(ListError::TooLarge {
+            part: part.to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::id::CpuId;
+    use crate::idset::CpuSet;
+
+    #[rstest]
+    #[case::kernel("0-3,16-19\n", "0-3,16-19")]
+    #[case::empty("\n", "")]
+    #[case::nul("0-1\n\0", "0-1")]
+    #[case::unsorted("5,1-2,2", "1-2,5")]
+    #[case::stride("0-15:2/4", "0-1,4-5,8-9,12-13")]
+    #[case::leading_zero("08", "8")]
+    #[case::spaces(" 0-3, 5", "0-3,5")]
+    fn reads_lists(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(text.parse::<CpuSet>().unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case(
+        "0,,1",
+        "\"\" is not a number or a range (expected a list like \"0-3,16-19\")"
+    )]
+    #[case(
+        "1-",
+        "\"1-\" is not a number or a range (expected a list like \"0-3,16-19\")"
+    )]
+    #[case("3-1", "\"3-1\" runs backwards (expected \"1-3\")")]
+    #[case(
+        "0-15:2",
+        "\"0-15:2\" is not a number or a range (expected a list like \"0-3,16-19\")"
+    )]
+    #[case(
+        "^3",
+        "\"^3\" is not a number or a range (expected a list like \"0-3,16-19\")"
+    )]
+    #[case(
+        "99999999999",
+        "\"99999999999\" is beyond the highest id that can be (1048575)"
+    )]
+    fn refuses_lists(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(text.parse::<CpuSet>().unwrap_err().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("000f000f\n", "0-3,16-19")]
+    #[case("00000000,00000001,00000000,00000000", "64")]
+    #[case("0x3", "0-1")]
+    #[case("f", "0-3")]
+    #[case("0", "")]
+    fn reads_masks(#[case] text: &str, #[case] expected: &str) {
+        assert_eq!(parse_mask::<CpuId>(text).unwrap().to_string(), expected);
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("g")]
+    #[case("123456789")]
+    #[case("1,,1")]
+    fn refuses_masks(#[case] text: &str) {
+        assert!(matches!(
+            parse_mask::<CpuId>(text),
+            Err(ListError::NotAMask { .. })
+        ));
+    }
+
+    #[rstest]
+    #[case("0-3,16-19", 32, "000f000f")]
+    #[case("0-3", 4, "f")]
+    #[case("", 4, "0")]
+    #[case("64", 72, "01,00000000,00000000")]
+    #[case("0", 128, "00000000,00000000,00000000,00000001")]
+    fn writes_masks(#[case] list: &str, #[case] bits: usize, #[case] expected: &str) {
+        let set: CpuSet = list.parse().unwrap();
+        assert_eq!(format_mask(&set, bits), expected);
+        assert_eq!(parse_mask::<CpuId>(expected).unwrap(), set);
+    }
+}

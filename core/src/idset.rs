@@ -1,0 +1,369 @@
+//! Sets of ids as words of bits: no fixed limit on the number of CPUs, cheap unions and intersections.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::cpulist;
+use crate::id::{CpuId, Id, NodeId, VcpuId};
+
+/// A set of host CPUs.
+pub type CpuSet = IdSet<CpuId>;
+/// A set of host NUMA nodes.
+pub type NodeSet = IdSet<NodeId>;
+/// A set of a guest's vCPUs.
+pub type VcpuSet = IdSet<VcpuId>;
+
+const BITS: usize = u64::BITS as usize;
+
+/// An ordered set of ids. Prints, parses and serialises in the kernel's list form ("0-3,16-19").
+///
+/// The last word is never zero, so equal sets have equal words.
+pub struct IdSet<I> {
+    words: Vec<u64>,
+    kind: PhantomData<I>,
+}
+
+impl<I: Id> IdSet<I> {
+    /// The empty set.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            words: Vec::new(),
+            kind: PhantomData,
+        }
+    }
+
+    /// A set made of words of 64 bits, the lowest ids first.
+    #[must_use]
+    pub fn from_words(words: Vec<u64>) -> Self {
+        let mut set = Self {
+            words,
+            kind: PhantomData,
+        };
+        set.trim();
+        set
+    }
+
+    /// The words of 64 bits, the lowest ids first; the last one is not zero.
+    #[must_use]
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
+    /// Puts an id in; false if it was there already.
+    pub fn insert(&mut self, id: I) -> bool {
+        let (word, bit) = place(id);
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        new
+    }
+
+    /// Puts all ids from `first` to `last` in, both included.
+    pub fn insert_range(&mut self, first: I, last: I) {
+        for index in first.index()..=last.index() {
+            self.insert(I::from_index(index));
+        }
+    }
+
+    /// Takes an id out; false if it was not there.
+    pub fn remove(&mut self, id: I) -> bool {
+        let (word, bit) = place(id);
+        let there = self.words.get(word).is_some_and(|w| w & bit != 0);
+        if there {
+            self.words[word] &= !bit;
+            self.trim();
+        }
+        there
+    }
+
+    /// Whether the id is in the set.
+    #[must_use]
+    pub fn contains(&self, id: I) -> bool {
+        let (word, bit) = place(id);
+        self.words.get(word).is_some_and(|w| w & bit != 0)
+    }
+
+    /// How many ids are in the set.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.words.iter().map(|w| w.count_ones() as usize).sum()
+    }
+
+    /// Whether no id is in the set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// The lowest id.
+    #[must_use]
+    pub fn first(&self) -> Option<I> {
+        self.iter().next()
+    }
+
+    /// The highest id.
+    #[must_use]
+    pub fn last(&self) -> Option<I> {
+        let top = self.words.last()?;
+        let index = self.words.len() * BITS - 1 - top.leading_zeros() as usize;
+        Some(I::from_index(index))
+    }
+
+    /// The ids in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = I> + '_ {
+        self.words
+            .iter()
+            .enumerate()
+            .flat_map(|(i, word)| Bits {
+                word: *word,
+                base: i * BITS,
+            })
+            .map(I::from_index)
+    }
+
+    /// Ids in either set.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let (long, short) = if self.words.len() >= other.words.len() {
+            (self, other)
+        } else {
+            (other, self)
+        };
+        let mut words = long.words.clone();
+        for (w, o) in words.iter_mut().zip(&short.words) {
+            *w |= o;
+        }
+        Self {
+            words,
+            kind: PhantomData,
+        }
+    }
+
+    /// Ids in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self::from_words(
+            self.words
+                .iter()
+                .zip(&other.words)
+                .map(|(a, b)| a & b)
+                .collect(),
+        )
+    }
+
+    /// Ids in this set and not in the other.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut words = self.words.clone();
+        for (w, o) in words.iter_mut().zip(&other.words) {
+            *w &= !o;
+        }
+        Self::from_words(words)
+    }
+
+    /// How many ids are in both sets.
+    #[must_use]
+    pub fn common(&self, other: &Self) -> usize {
+        self.words
+            .iter()
+            .zip(&other.words)
+            .map(|(a, b)| (a & b).count_ones() as usize)
+            .sum()
+    }
+
+    /// Whether every id of this set is in the other.
+    #[must_use]
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.words.len() <= other.words.len()
+            && self
+                .words
+                .iter()
+                .zip(&other.words)
+                .all(|(a, b)| a & !b == 0)
+    }
+
+    /// Whether the sets have no id in common.
+    #[must_use]
+    pub fn is_disjoint(&self, other: &Self) -> bool {
+        self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
+    }
+
+    fn trim(&mut self) {
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
+    }
+}
+
+struct Bits {
+    word: u64,
+    base: usize,
+}
+
+impl Iterator for Bits {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        if self.word == 0 {
+            return None;
+        }
+        let bit = self.word.trailing_zeros() as usize;
+        self.word &= self.word - 1;
+        Some(self.base + bit)
+    }
+}
+
+fn place<I: Id>(id: I) -> (usize, u64) {
+    (id.index() / BITS, 1 << (id.index() % BITS))
+}
+
+impl<I> Clone for IdSet<I> {
+    fn clone(&self) -> Self {
+        Self {
+            words: self.words.clone(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<I> Default for IdSet<I> {
+    fn default() -> Self {
+        Self {
+            words: Vec::new(),
+            kind: PhantomData,
+        }
+    }
+}
+
+impl<I> PartialEq for IdSet<I> {
+    fn eq(&self, other: &Self) -> bool {
+        self.words == other.words
+    }
+}
+
+impl<I> Eq for IdSet<I> {}
+
+impl<I> Hash for IdSet<I> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.words.hash(state);
+    }
+}
+
+impl<I: Id> PartialOrd for IdSet<I> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By the ids in ascending order, compared one by one: the set with the lowest ids comes first.
+impl<I: Id> Ord for IdSet<I> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.iter().cmp(other.iter())
+    }
+}
+
+impl<I: Id> FromIterator<I> for IdSet<I> {
+    fn from_iter<T: IntoIterator<Item = I>>(ids: T) -> Self {
+        let mut set = Self::new();
+        set.extend(ids);
+        set
+    }
+}
+
+impl<I: Id> Extend<I> for IdSet<I> {
+    fn extend<T: IntoIterator<Item = I>>(&mut self, ids: T) {
+        for id in ids {
+            self.insert(id);
+        }
+    }
+}
+
+impl<I: Id> fmt::Display for IdSet<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        cpulist::write_list(self, f)
+    }
+}
+
+impl<I: Id> fmt::Debug for IdSet<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{{self}}}")
+    }
+}
+
+impl<I: Id> std::str::FromStr for IdSet<I> {
+    type Err = cpulist::ListError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        cpulist::parse_list(text)
+    }
+}
+
+impl<I: Id> Serialize for IdSet<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, I: Id> Deserialize<'de> for IdSet<I> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(ids: &[u32]) -> CpuSet {
+        ids.iter().map(|id| CpuId(*id)).collect()
+    }
+
+    #[test]
+    fn ids_far_beyond_a_thousand_fit() {
+        let s = set(&[0, 1023, 1024, 70_000]);
+        assert_eq!(s.len(), 4);
+        assert_eq!(s.last(), Some(CpuId(70_000)));
+        assert_eq!(s.to_string(), "0,1023-1024,70000");
+    }
+
+    #[test]
+    fn taking_the_last_id_out_leaves_equal_words() {
+        let mut s = set(&[3, 700]);
+        assert!(s.remove(CpuId(700)));
+        assert!(!s.remove(CpuId(700)));
+        assert_eq!(s, set(&[3]));
+    }
+
+    #[test]
+    fn sets_order_by_their_lowest_ids() {
+        let mut sets = [set(&[1]), set(&[0, 9]), set(&[0, 2, 3]), set(&[])];
+        sets.sort();
+        assert_eq!(sets.map(|s| s.to_string()), ["", "0,2-3", "0,9", "1"]);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_ordered_sets(a: std::collections::BTreeSet<u16>, b: std::collections::BTreeSet<u16>) {
+            let of = |s: &std::collections::BTreeSet<u16>| s.iter().map(|i| CpuId(u32::from(*i))).collect::<CpuSet>();
+            let (x, y) = (of(&a), of(&b));
+            prop_assert_eq!(x.union(&y), of(&(&a | &b)));
+            prop_assert_eq!(x.intersection(&y), of(&(&a & &b)));
+            prop_assert_eq!(x.difference(&y), of(&(&a - &b)));
+            prop_assert_eq!(x.common(&y), (&a & &b).len());
+            prop_assert_eq!(x.is_subset(&y), a.is_subset(&b));
+            prop_assert_eq!(x.is_disjoint(&y), a.is_disjoint(&b));
+            prop_assert_eq!(x.to_string().parse::<CpuSet>().unwrap(), x.clone());
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+        }
+    }
+}

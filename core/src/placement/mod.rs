@@ -1,0 +1,94 @@
+//! The plan: which CPUs each vCPU gets, and why. Pure: no file, socket, clock, environment or random number.
+
+use serde::Serialize;
+
+use crate::claims::Claims;
+use crate::guest::{Guest, GuestName};
+use crate::host::Host;
+use crate::id::{VcpuId, VnodeId};
+use crate::idset::{CpuSet, NodeSet, VcpuSet};
+use crate::policy::{Mode, Policy};
+use crate::violation::Violations;
+
+/// Where everything of a guest goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Whose plan.
+    pub guest: GuestName,
+    /// The mode it was made with.
+    pub mode: Mode,
+    /// One for each virtual node, ascending.
+    pub virtual_nodes: Vec<PlacedNode>,
+    /// One for each vCPU, ascending; empty for the mode none.
+    pub vcpus: Vec<PlacedVcpu>,
+    /// Masks of the guest's other threads.
+    pub threads: ThreadMasks,
+    /// The CPUs it holds one-to-one when it runs: those of its plugged vCPUs and, for smt=isolate, their idle siblings.
+    pub claims: CpuSet,
+    /// What is legal but will disappoint.
+    pub notes: Vec<Note>,
+}
+
+/// Where a virtual node goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlacedNode {
+    /// Which one.
+    pub virtual_node: VnodeId,
+    /// Its vCPUs.
+    pub vcpus: VcpuSet,
+    /// Its host node, or several where the guest spans.
+    pub host_nodes: NodeSet,
+}
+
+/// Where a vCPU goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlacedVcpu {
+    /// Which one.
+    pub vcpu: VcpuId,
+    /// Its virtual node.
+    pub virtual_node: VnodeId,
+    /// The host nodes of its CPUs.
+    pub host_nodes: NodeSet,
+    /// Its mask.
+    pub cpus: CpuSet,
+}
+
+/// Masks of a guest's other threads; `None`: they are left as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ThreadMasks {
+    /// Every task that is no vCPU, iothread or vhost worker.
+    pub emulator: Option<CpuSet>,
+    /// Iothreads.
+    pub iothreads: Option<CpuSet>,
+    /// Vhost workers.
+    pub vhost: Option<CpuSet>,
+}
+
+/// Something about a plan that is legal but will disappoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Note {
+    /// CPUs that `affinity` names and that can't be used.
+    #[error("affinity names cpu(s) {cpus} that are offline or do not exist")]
+    AffinityAbsent {
+        /// Which.
+        cpus: CpuSet,
+    },
+}
+
+/// Makes the plan of a guest on a host beside what other guests hold.
+///
+/// # Errors
+/// Every reason why it can't be placed within the rules.
+pub fn plan(
+    host: &Host,
+    guest: &Guest,
+    claims: &Claims,
+    policy: &Policy,
+) -> Result<Plan, Violations> {
+    let _ = (host, claims, policy);
+    Err(Violations {
+        guest: guest.name.clone(),
+        list: Vec::new(),
+    })
+}
