@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::guest::GuestName;
 use crate::id::{NodeId, VcpuId, VnodeId};
+use crate::placement::Change;
+use crate::placement::room::{NodeRoom, Taken, Unit};
 
 /// All reasons why one guest can't be placed; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,4 +75,74 @@ pub enum Violation {
         /// How many the guest has.
         vcpus: u32,
     },
+    /// A virtual node that no host node, or not the one it names, has room for.
+    #[error(
+        "virtual node {virtual_node} needs {wanted} {unit} of one host node{}{}",
+        rooms(host_nodes),
+        mend(change.as_ref())
+    )]
+    NotEnoughCpus {
+        /// Which one.
+        virtual_node: VnodeId,
+        /// How many it needs.
+        wanted: u32,
+        /// Of what.
+        unit: Unit,
+        /// What the host node that it names has, or each one.
+        host_nodes: Vec<NodeRoom>,
+        /// The smallest change with which the guest fits.
+        change: Option<Change>,
+    },
+    /// Virtual nodes each of which would fit, but not together.
+    #[error(
+        "virtual nodes {} need {wanted} {unit} together{}{}",
+        ids(virtual_nodes),
+        rooms(host_nodes),
+        mend(change.as_ref())
+    )]
+    NotEnoughTogether {
+        /// Which.
+        virtual_nodes: Vec<VnodeId>,
+        /// How many they need.
+        wanted: u32,
+        /// Of what.
+        unit: Unit,
+        /// What the host nodes have.
+        host_nodes: Vec<NodeRoom>,
+        /// The smallest change with which the guest fits.
+        change: Option<Change>,
+    },
+    /// No CPU of the host is usable for the guest.
+    #[error("no cpu of the host is usable{}{}", takers(taken), mend(change.as_ref()))]
+    NoUsableCpus {
+        /// What took them away.
+        taken: Vec<Taken>,
+        /// The smallest change with which the guest fits.
+        change: Option<Change>,
+    },
+}
+
+fn rooms(host_nodes: &[NodeRoom]) -> String {
+    let rooms: Vec<String> = host_nodes.iter().map(ToString::to_string).collect();
+    match rooms.as_slice() {
+        [] => String::from(", and there is none"),
+        _ => format!(", but {}", rooms.join("; ")),
+    }
+}
+
+fn takers(taken: &[Taken]) -> String {
+    let takers: Vec<String> = taken.iter().map(ToString::to_string).collect();
+    match takers.as_slice() {
+        [] => String::new(),
+        _ => format!(": {}", takers.join(", ")),
+    }
+}
+
+fn mend(change: Option<&Change>) -> String {
+    change.map_or_else(String::new, |change| format!("; it fits with {change}"))
+}
+
+fn ids(virtual_nodes: &[VnodeId]) -> String {
+    let ids: Vec<String> = virtual_nodes.iter().map(ToString::to_string).collect();
+    ids.join(", ")
 }

@@ -1,5 +1,7 @@
 //! What other guests hold: CPUs one-to-one, masks of several CPUs, and memory promised to guests that are starting.
 
+mod fold;
+
 use std::collections::BTreeMap;
 
 use crate::guest::GuestName;

@@ -103,6 +103,14 @@ impl Guest {
             .fold(VcpuSet::new(), |all, node| all.union(&node.vcpus))
     }
 
+    /// The memory of one of its virtual nodes in MiB: its own, or the guest's where there is only one; `None` where that is
+    /// not known.
+    #[must_use]
+    pub fn memory_of(&self, node: &VirtualNode) -> Option<u64> {
+        let alone = self.virtual_nodes.len() == 1;
+        node.memory_mib.or(self.memory_mib.filter(|_| alone))
+    }
+
     /// The host nodes that its virtual nodes name.
     #[must_use]
     pub fn named_host_nodes(&self) -> NodeSet {

@@ -1,13 +1,23 @@
 //! The plan: which CPUs each vCPU gets, and why. Pure: no file, socket, clock, environment or random number.
 
+pub mod change;
+pub mod cost;
+pub mod fraction;
+pub mod notes;
+pub mod room;
+
 use serde::Serialize;
 
+pub use self::change::Change;
+pub use self::cost::{Cost, Item, Value};
+pub use self::fraction::Fraction;
+pub use self::notes::Note;
 use crate::claims::Claims;
 use crate::guest::{Guest, GuestName};
 use crate::host::Host;
 use crate::id::{VcpuId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Mode, Policy, Smt};
 use crate::violation::Violations;
 
 /// Where everything of a guest goes.
@@ -17,14 +27,22 @@ pub struct Plan {
     pub guest: GuestName,
     /// The mode it was made with.
     pub mode: Mode,
+    /// The smt policy it was made with (one-to-one).
+    pub smt: Smt,
     /// One for each virtual node, ascending.
     pub virtual_nodes: Vec<PlacedNode>,
-    /// One for each vCPU, ascending; empty for the mode none.
+    /// One for each vCPU, ascending; empty for the mode none. vCPUs that are not plugged and do not fit are left out.
     pub vcpus: Vec<PlacedVcpu>,
     /// Masks of the guest's other threads.
     pub threads: ThreadMasks,
     /// The CPUs it holds one-to-one when it runs: those of its plugged vCPUs and, for smt=isolate, their idle siblings.
     pub claims: CpuSet,
+    /// What it costs: no plan within the rules costs less where `optimal` is true.
+    pub cost: Cost,
+    /// Whether it is proved that no plan costs less.
+    pub optimal: bool,
+    /// Where that is not proved: no plan costs less than this.
+    pub bound: Option<Cost>,
     /// What is legal but will disappoint.
     pub notes: Vec<Note>,
 }
@@ -62,18 +80,6 @@ pub struct ThreadMasks {
     pub iothreads: Option<CpuSet>,
     /// Vhost workers.
     pub vhost: Option<CpuSet>,
-}
-
-/// Something about a plan that is legal but will disappoint.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Note {
-    /// CPUs that `affinity` names and that can't be used.
-    #[error("affinity names cpu(s) {cpus} that are offline or do not exist")]
-    AffinityAbsent {
-        /// Which.
-        cpus: CpuSet,
-    },
 }
 
 /// Makes the plan of a guest on a host beside what other guests hold.
