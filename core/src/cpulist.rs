@@ -52,9 +52,21 @@ pub enum ListError {
 /// Names the part that is not understood.
 pub fn parse_list<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
     let mut set = IdSet::new();
+    each_in_list(text, |id| {
+        set.insert(id);
+    })?;
+    Ok(set)
+}
+
+/// Reads the list form and hands on each id as it is written, without making a set of them. What was handed on before an
+/// error is not to be used.
+///
+/// # Errors
+/// Names the part that is not understood.
+pub fn each_in_list<I: Id>(text: &str, mut each: impl FnMut(I)) -> Result<(), ListError> {
     let text = trimmed(text);
     if text.is_empty() {
-        return Ok(set);
+        return Ok(());
     }
     for part in text.split(',') {
         let part = part.trim();
@@ -93,11 +105,11 @@ pub fn parse_list<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
         };
         for id in first..=last {
             if (id - first) % group < used {
-                set.insert(I::from_index(id as usize));
+                each(I::from_index(id as usize));
             }
         }
     }
-    Ok(set)
+    Ok(())
 }
 
 /// Reads the mask form: groups of up to 32 bits in hexadecimal, the highest first, separated by commas.

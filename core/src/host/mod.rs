@@ -1,11 +1,31 @@
 //! The host: its online CPUs with node, package, core and L3, its NUMA nodes, and which CPUs are not to be used.
 //!
 //! ```text
-//! Host ── nodes ── Node { cpus, memory, distances }
-//!      └─ cpus ─── Cpu { node, package, die, core, l3, kind }
+//! Host ─┬─ nodes ──── Node ── id, cpus, distances ─┬─ memory ── total, available, free huge pages
+//!       │                                          (KiB)
+//!       ├─ cpus ───── Cpu ─── id ─┬─ node          each CPU belongs to one node, or to none
+//!       │                         ├─ package ─ die the kernel's ids, where it has them
+//!       │                         ├─ l3            can span nodes; a node can hold many
+//!       │                         ├─ core          its SMT threads are the CPUs that name the same core
+//!       │                         └─ kind          of core, 0 the fastest (hybrid hosts)
+//!       ├─ offline, isolated, reserved, allowed    sets of CPUs
+//!       └─ warnings                                what was odd
 //! ```
+//! "Core" and "L3" are named by the lowest online CPU of the group; package, die and node by the kernel's ids. [`sysfs`] reads
+//! all of this; [`cpuset`] what a guest's cgroup allows; [`memory`] what changes from minute to minute; [`pci`] where devices are.
+
+pub mod cpuset;
+mod error;
+pub mod memory;
+pub mod pci;
+pub mod sysfs;
+#[cfg(test)]
+mod testing;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use error::{HostError, Problem};
 
 use crate::id::{CoreId, CpuId, L3Id, NodeId, PackageId};
 use crate::idset::CpuSet;
@@ -80,6 +100,21 @@ pub enum HostWarning {
     /// CPUs that belong to no node.
     #[error("cpu(s) {0} belong to no host node: only the mode shared can use them")]
     NoNode(CpuSet),
+    /// CPUs that several nodes list: broken firmware.
+    #[error(
+        "cpu(s) {0} are listed by several host nodes: each is taken to belong to the lowest of them"
+    )]
+    SeveralNodes(CpuSet),
+    /// A file that only weighs plans can't be understood: what it would say counts as unknown.
+    #[error("{}: {problem}; {unknown} counts as unknown", path.display())]
+    Unknown {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: Problem,
+        /// What it would have said.
+        unknown: &'static str,
+    },
 }
 
 impl Host {

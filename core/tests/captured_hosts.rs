@@ -1,0 +1,151 @@
+//! Hosts captured from real machines read as hwloc and lscpu read them; hosts recorded from booted kernels as their makers
+//! described them.
+//!
+//! The captures are other projects' data and not part of this repository: the tests find them through NUMAPIN_DATA.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use numapin_core::host::{Host, cpuset, pci, sysfs};
+use numapin_core::root::Root;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The directory of the data, or `None` where the test passes over it.
+fn data() -> Option<PathBuf> {
+    let data = std::env::var_os("NUMAPIN_DATA").map(PathBuf::from);
+    let required = std::env::var("NUMAPIN_REQUIRE").unwrap_or_default();
+    assert!(
+        data.is_some() || !required.split(',').any(|word| word.trim() == "data"),
+        "NUMAPIN_REQUIRE asks for data, and NUMAPIN_DATA is unset"
+    );
+    if data.is_none() {
+        eprintln!("passed over: NUMAPIN_DATA is unset, so there are no captured hosts");
+    }
+    data
+}
+
+/// A machine unpacked from `kind/name.tar.xz`.
+struct Machine {
+    _dir: TempDir,
+    root: Root,
+    host: Host,
+}
+
+fn machine(data: &Path, kind: &str, name: &str) -> Machine {
+    let dir = tempfile::tempdir().unwrap();
+    let archive = data.join(kind).join(format!("{name}.tar.xz"));
+    let tar = Command::new("tar")
+        .arg("xJf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(dir.path())
+        .status()
+        .unwrap();
+    assert!(tar.success(), "{}: tar can't unpack it", archive.display());
+    // Some archives hold the root itself, some one directory that holds it.
+    let inner = dir.path().join(name);
+    let top = if inner.is_dir() { &inner } else { dir.path() };
+    let root = Root::captured(top).unwrap();
+    let host = sysfs::read(&root, sysfs::Want::PLAN).unwrap();
+    Machine {
+        _dir: dir,
+        root,
+        host,
+    }
+}
+
+/// A host in the form of the expected readings. They know no distances of a host with one node, and write 0 for memory that
+/// the capture does not tell.
+fn reading(host: &Host) -> Value {
+    let ids = |set: &numapin_core::idset::CpuSet| set.iter().map(|id| id.0).collect::<Vec<_>>();
+    let cpus = host.cpus.iter().map(|cpu| {
+        json!({
+            "cpu": cpu.id, "package": cpu.package, "core": cpu.core, "l3": cpu.l3, "node": cpu.node,
+        })
+    });
+    let nodes = host.nodes.iter().map(|node| {
+        let known = host.nodes.len() > 1 && !node.distances.is_empty();
+        json!({
+            "id": node.id,
+            "cpus": ids(&node.cpus),
+            "memory_bytes": node.memory.as_ref().map_or(0, |memory| memory.total_kib * 1024),
+            "distances": known.then(|| node.distances.values().collect::<Vec<_>>()),
+        })
+    });
+    json!({
+        "online": ids(&host.online()),
+        "cpus": cpus.collect::<Vec<_>>(),
+        "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+#[test]
+fn captured_hosts_read_as_expected() {
+    let Some(data) = data() else { return };
+    let mut names: Vec<String> = std::fs::read_dir(data.join("hosts"))
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            Some(name.strip_suffix(".json")?.to_owned())
+        })
+        .collect();
+    names.sort();
+    assert!(names.len() >= 13, "only {names:?}");
+    for name in names {
+        let expected = std::fs::read_to_string(data.join("hosts").join(format!("{name}.json")));
+        let expected: Value = serde_json::from_str(&expected.unwrap()).unwrap();
+        let host = machine(&data, "hosts", &name).host;
+        let found = reading(&host);
+        for part in ["online", "cpus", "nodes"] {
+            assert_eq!(found[part], expected[part], "{name}: {part}");
+        }
+        assert_eq!(host.warnings, [], "{name}");
+    }
+}
+
+#[test]
+fn captured_hosts_tell_what_else_there_is() {
+    let Some(data) = data() else { return };
+    let allowed = |m: &Machine| {
+        let allowed = cpuset::allowed(&m.root, &m.host.online(), None, None).unwrap();
+        allowed.map(|cpus| cpus.to_string())
+    };
+
+    let cpuset_of_test = machine(&data, "hosts", "opteron-4n-cgroup");
+    assert_eq!(allowed(&cpuset_of_test).as_deref(), Some("0-3"));
+    let job_on_all = machine(&data, "hosts", "xeon-4n-pci");
+    assert_eq!(allowed(&job_on_all), None);
+    let hybrid_v1 = machine(&data, "hosts", "xeon-2s-snc2-msc");
+    assert_eq!(allowed(&hybrid_v1), None);
+
+    let node = |m: &Machine, address: &str| {
+        let address = address.parse().unwrap();
+        pci::node(&m.root, address).unwrap().map(|node| node.0)
+    };
+    let xeon = machine(&data, "hosts", "xeon-2s-nosmt");
+    assert_eq!(node(&xeon, "0000:17:00.0"), Some(0));
+    assert_eq!(node(&xeon, "ff:1f.7"), None);
+
+    // The capture has no list of the cores of each kind; its kernel had these.
+    let hybrid = machine(&data, "hosts", "hybrid-i7-1370p");
+    for (pmu, cpus) in [("cpu_core", "0-11\n"), ("cpu_atom", "12-19\n")] {
+        let dir = hybrid.root.sys().join("devices").join(pmu);
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("cpus"), cpus).unwrap();
+    }
+    assert!(hybrid.host.cpus.iter().all(|cpu| cpu.kind.is_none()));
+    let hybrid = sysfs::read(&hybrid.root, sysfs::Want::TOPOLOGY).unwrap();
+    let kinds: Vec<_> = hybrid.cpus.iter().map(|cpu| cpu.kind.unwrap()).collect();
+    assert_eq!(
+        kinds,
+        (0..20).map(|cpu| u32::from(cpu >= 12)).collect::<Vec<_>>()
+    );
+    let server = machine(&data, "hosts", "arm-kunpeng920").host;
+    assert!(server.cpus.iter().all(|cpu| cpu.kind.is_none()));
+
+    let offline = machine(&data, "hosts", "xeon-4s-offline").host;
+    assert_eq!(offline.offline.to_string(), "2,5,13-14");
+    let pmem = machine(&data, "hosts", "xeon-2s-snc2-pmem").host;
+    assert_eq!(pmem.isolated.to_string(), "4-7,60-63");
+}
