@@ -33,7 +33,9 @@ struct Machine {
 }
 
 fn machine(data: &Path, kind: &str, name: &str) -> Machine {
-    let dir = tempfile::tempdir().unwrap();
+    // Thousands of tiny files: in memory, where that is to be had.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    let dir = dir.unwrap();
     let archive = data.join(kind).join(format!("{name}.tar.xz"));
     let tar = Command::new("tar")
         .arg("xJf")
