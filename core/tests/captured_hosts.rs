@@ -3,6 +3,12 @@
 //!
 //! The captures are other projects' data and not part of this repository: the tests find them through NUMAPIN_DATA.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests, which clippy takes for library code here"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -150,4 +156,120 @@ fn captured_hosts_tell_what_else_there_is() {
     assert_eq!(offline.offline.to_string(), "2,5,13-14");
     let pmem = machine(&data, "hosts", "xeon-2s-snc2-pmem").host;
     assert_eq!(pmem.isolated.to_string(), "4-7,60-63");
+}
+
+/// What is expected of a CPU: node, package, die, core, L3.
+type Expected = fn(u32) -> (u32, i32, u32, u32, u32);
+
+#[test]
+fn recorded_hosts_read_as_they_were_booted() {
+    let Some(data) = data() else { return };
+    // The shapes are those of the QEMU guests that were recorded.
+    let table: [(&str, u32, Expected, &[&str]); 8] = [
+        // 4 dies of 4 cores, each a node with an L3; threads n and n+16.
+        (
+            "epyc7351p",
+            32,
+            |cpu| {
+                let core = cpu % 16;
+                (core / 4, 0, core / 4, core, core / 4 * 4)
+            },
+            &["10 16 16 16", "16 10 16 16", "16 16 10 16", "16 16 16 10"],
+        ),
+        (
+            "epyc7351p-nosmt",
+            16,
+            |cpu| (cpu / 4, 0, cpu / 4, cpu, cpu / 4 * 4),
+            &["10 16 16 16", "16 10 16 16", "16 16 10 16", "16 16 16 10"],
+        ),
+        // 2 packages of 2 nodes of 16 cores, 8 cores to an L3 and a die; threads n and n+64.
+        (
+            "epyc2x32-nps2",
+            128,
+            |cpu| {
+                let core = cpu % 64;
+                let package = i32::try_from(core / 32).unwrap();
+                (core / 16, package, core % 32 / 8, core, core / 8 * 8)
+            },
+            &["10 12 32 32", "12 10 32 32", "32 32 10 12", "32 32 12 10"],
+        ),
+        (
+            "xeon2x16ht",
+            64,
+            |cpu| {
+                let core = cpu % 32;
+                (core / 16, i32::from(core >= 16), 0, core, core / 16 * 16)
+            },
+            &["10 21", "21 10"],
+        ),
+        // Even CPUs in package 0, odd ones in package 1.
+        (
+            "xeon2x16ht-interleaved",
+            64,
+            |cpu| (cpu % 2, i32::from(cpu % 2 == 1), 0, cpu % 32, cpu % 2),
+            &["10 21", "21 10"],
+        ),
+        (
+            "xeon2x8-nosmt",
+            16,
+            |cpu| (cpu / 8, i32::from(cpu >= 8), 0, cpu, cpu / 8 * 8),
+            &["10 21", "21 10"],
+        ),
+        (
+            "memless",
+            8,
+            |cpu| {
+                let core = cpu % 4;
+                (core / 2, i32::from(core >= 2), 0, core, core / 2 * 2)
+            },
+            &["10 21", "21 10"],
+        ),
+        ("one", 4, |cpu| (0, 0, 0, cpu, 0), &["10"]),
+    ];
+    for (name, cpus, expected, distances) in table {
+        let machine = machine(&data, "lab-hosts", name);
+        let host = &machine.host;
+        let ids: Vec<u32> = host.cpus.iter().map(|cpu| cpu.id.0).collect();
+        assert_eq!(ids, (0..cpus).collect::<Vec<_>>(), "{name}");
+        for cpu in &host.cpus {
+            let found = (
+                cpu.node.unwrap().0,
+                cpu.package.unwrap().0,
+                cpu.die.unwrap(),
+                cpu.core.0,
+                cpu.l3.unwrap().0,
+            );
+            assert_eq!(found, expected(cpu.id.0), "{name}: cpu {}", cpu.id);
+            assert_eq!(cpu.kind, None, "{name}");
+        }
+        let rows: Vec<String> = host
+            .nodes
+            .iter()
+            .map(|node| {
+                let row: Vec<String> = node.distances.values().map(u32::to_string).collect();
+                row.join(" ")
+            })
+            .collect();
+        assert_eq!(rows, distances, "{name}");
+        for node in &host.nodes {
+            let memory = node.memory.as_ref().unwrap();
+            let without = name == "memless" && node.id.0 == 1;
+            assert_eq!(
+                memory.total_kib == 0,
+                without,
+                "{name}: host node {}",
+                node.id
+            );
+            assert!(memory.available_kib.unwrap() <= memory.total_kib, "{name}");
+            let sizes: Vec<u64> = memory.free_hugepages.keys().copied().collect();
+            assert_eq!(sizes, [2048, 1_048_576], "{name}");
+        }
+        let allowed = cpuset::allowed(&machine.root, &host.online(), None, None).unwrap();
+        assert_eq!(allowed, None, "{name}");
+        assert_eq!(host.warnings, [], "{name}");
+        assert!(
+            host.isolated.is_empty() && host.offline.is_empty(),
+            "{name}"
+        );
+    }
 }

@@ -276,3 +276,121 @@ fn add_partitions(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::host::testing::Tree;
+
+    fn found(tree: &Tree, vmid: Option<u32>, pid: Option<i32>) -> Option<String> {
+        let online: CpuSet = "0-7".parse().unwrap();
+        let allowed = allowed(&tree.root(), &online, vmid.map(Vmid), pid.map(Pid));
+        allowed.unwrap().map(|cpus| cpus.to_string())
+    }
+
+    fn v2() -> Tree {
+        Tree::new()
+            .file("sys/fs/cgroup/cpuset.cpus.effective", "0-7\n")
+            .file("sys/fs/cgroup/qemu.slice/cpuset.cpus.effective", "2-7,64\n")
+            .file(
+                "sys/fs/cgroup/qemu.slice/100.scope/cpuset.cpus.effective",
+                "4-7\n",
+            )
+            .file("sys/fs/cgroup/qemu.slice/101.scope/cgroup.procs", "")
+            .file("sys/fs/cgroup/user.slice/cpuset.cpus.effective", "0-1\n")
+            .file("proc/self/cgroup", "0::/user.slice/a/b\n")
+            .file("proc/7/cgroup", "0::/qemu.slice/101.scope\n")
+            .file("proc/8/cgroup", "0::/\n")
+            .file("proc/9/cgroup", "0::/../../user.slice\n")
+    }
+
+    #[rstest]
+    #[case::its_scope(Some(100), None, Some("4-7"))]
+    #[case::slice_above_a_scope_without_the_controller(Some(101), Some(7), Some("2-7"))]
+    #[case::slice_of_a_guest_that_does_not_run(Some(102), None, Some("2-7"))]
+    #[case::process_before_vmid(Some(100), Some(8), None)]
+    #[case::process_that_is_gone(Some(100), Some(77), Some("4-7"))]
+    #[case::outside_the_namespace(None, Some(9), None)]
+    #[case::neither_is_the_one_who_captured(None, None, Some("0-1"))]
+    fn cgroup_v2(
+        #[case] vmid: Option<u32>,
+        #[case] pid: Option<i32>,
+        #[case] expected: Option<&str>,
+    ) {
+        assert_eq!(found(&v2(), vmid, pid).as_deref(), expected);
+    }
+
+    #[test]
+    fn without_a_slice_and_a_process_the_root_cgroup_counts() {
+        let tree = Tree::new().file("sys/fs/cgroup/cpuset.cpus.effective", "0-5\n");
+        assert_eq!(found(&tree, Some(100), None).as_deref(), Some("0-5"));
+        assert_eq!(found(&Tree::new(), Some(100), Some(7)), None);
+    }
+
+    #[test]
+    fn cgroup_v1_beside_v2() {
+        let tree = Tree::new()
+            .file("sys/fs/cgroup/unified/cgroup.procs", "")
+            .file("sys/fs/cgroup/cpuset/cpuset.cpus", "0-7\n")
+            .file("sys/fs/cgroup/cpuset/qemu.slice/cpuset.cpus", "0-5\n")
+            .file(
+                "sys/fs/cgroup/cpuset/qemu.slice/cpuset.effective_cpus",
+                "0-4\n",
+            )
+            .file(
+                "sys/fs/cgroup/cpuset/qemu.slice/100.scope/cpuset.cpus",
+                "\n",
+            )
+            .file(
+                "proc/7/cgroup",
+                "4:cpuset,cpu:/qemu.slice/100.scope\n1:name=systemd:/\n0::/x\n",
+            );
+        // A cgroup that was not set up has an empty list: the one above counts.
+        assert_eq!(found(&tree, None, Some(7)).as_deref(), Some("0-4"));
+        assert_eq!(found(&tree, Some(100), None).as_deref(), Some("0-4"));
+    }
+
+    #[test]
+    fn old_mounts_without_prefix() {
+        let tree = Tree::new()
+            .file("dev/cpuset/cpus", "0-7\n\0")
+            .file("dev/cpuset/job/1.cluster/cpus", "3\n")
+            .file("proc/self/cpuset", "/job/1.cluster\n");
+        assert_eq!(found(&tree, Some(100), None).as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn a_bad_cpuset_is_an_error() {
+        let tree = Tree::new().file("sys/fs/cgroup/cpuset.cpus.effective", "some\n");
+        let e = allowed(&tree.root(), &CpuSet::new(), None, None).unwrap_err();
+        assert!(e.to_string().ends_with(
+            "sys/fs/cgroup/cpuset.cpus.effective: \"some\" is not a number or a range (expected a list like \"0-3,16-19\")"
+        ));
+    }
+
+    #[test]
+    fn partitions_of_older_kernels_say_so_themselves() {
+        let top = "sys/fs/cgroup";
+        let partition = |tree: Tree, path: &str, kind: &str, cpus: &str| {
+            tree.file(&format!("{top}/{path}/cpuset.cpus.partition"), kind)
+                .file(&format!("{top}/{path}/cpuset.cpus.effective"), cpus)
+        };
+        let tree = Tree::plain(8).file(&format!("{top}/cpuset.cpus.effective"), "0\n");
+        let tree = partition(tree, "a", "isolated\n", "1-2\n");
+        let tree = partition(tree, "b", "root\n", "3-4\n");
+        let tree = partition(tree, "b/c", "isolated\n", "5\n");
+        let tree = partition(
+            tree,
+            "d",
+            "isolated invalid (Cpu list in cpuset.cpus not exclusive)\n",
+            "6\n",
+        );
+        let tree = partition(tree, "e", "member\n", "7\n");
+        let tree = partition(tree, "e/f", "isolated\n", "7\n");
+        assert_eq!(tree.host().isolated.to_string(), "1-2,5");
+        let tree = tree.file(&format!("{top}/cpuset.cpus.isolated"), "\n");
+        assert!(tree.host().isolated.is_empty());
+    }
+}

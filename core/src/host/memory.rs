@@ -223,3 +223,110 @@ fn add_columns(line: &str, unit: u64, bytes: &mut BTreeMap<NodeId, u64>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::host::testing::Tree;
+
+    const NODE0: &str = "Node 0 MemTotal:        1000 kB\nNode 0 MemFree:          500 kB\n\
+        Node 0 FilePages:        200 kB\nNode 0 Shmem:             50 kB\n";
+
+    #[rstest]
+    #[case::reclaimable("Node 0 KReclaimable: 7 kB\nNode 0 SReclaimable: 3 kB\n", Some(657))]
+    #[case::old_kernel("Node 0 SReclaimable: 3 kB\n", Some(653))]
+    #[case::no_slab("", Some(650))]
+    #[case::never_more_than_all("Node 0 KReclaimable: 900 kB\n", Some(1000))]
+    #[case::more_shared_than_file("Node 0 Shmem: 900 kB\n", Some(500))]
+    fn what_is_available(#[case] more: &str, #[case] available: Option<u64>) {
+        let tree = Tree::plain(1).system("node/node0/meminfo", &format!("{NODE0}{more}"));
+        let memory = tree.host().nodes[0].memory.clone().unwrap();
+        assert_eq!((memory.total_kib, memory.available_kib), (1000, available));
+    }
+
+    #[test]
+    fn a_total_alone_says_nothing_of_what_is_available() {
+        let tree = Tree::plain(1).system("node/node0/meminfo", "Node 0 MemTotal: 1000 kB\n");
+        let memory = tree.host().nodes[0].memory.clone().unwrap();
+        assert_eq!((memory.total_kib, memory.available_kib), (1000, None));
+        let tree = tree.system("node/node0/meminfo", "Node 0 MemFree: 1000 kB\n");
+        assert_eq!(tree.host().nodes[0].memory, None);
+    }
+
+    #[test]
+    fn huge_pages_are_counted_by_size_and_only_when_wanted() {
+        let pages = "node/node0/hugepages/hugepages";
+        let tree = Tree::plain(1)
+            .system("node/node0/meminfo", NODE0)
+            .system(&format!("{pages}-2048kB/free_hugepages"), "12\n")
+            .system(&format!("{pages}-1048576kB/free_hugepages"), "0\n")
+            .system(&format!("{pages}-odd/free_hugepages"), "9\n");
+        let free = |host: Host| host.nodes[0].memory.clone().unwrap().free_hugepages;
+        assert_eq!(free(tree.host()), [(2048, 12), (1_048_576, 0)].into());
+        let topology = super::super::sysfs::read(&tree.root(), super::super::sysfs::Want::TOPOLOGY);
+        assert_eq!(free(topology.unwrap()), BTreeMap::new());
+    }
+
+    #[rstest]
+    #[case::cache_in_use(
+        "proc/spl/kstat/zfs/arcstats",
+        "9 1 0x01\nname type data\nhits 4 1\nsize 4 4096\n",
+        true
+    )]
+    #[case::cache_empty("proc/spl/kstat/zfs/arcstats", "name type data\nsize 4 0\n", false)]
+    #[case::module("sys/module/zfs/version", "2.2\n", true)]
+    #[case::none("sys/module/ext4/version", "1\n", false)]
+    fn zfs_is_noticed(#[case] path: &str, #[case] text: &str, #[case] zfs: bool) {
+        assert_eq!(Tree::plain(1).file(path, text).host().zfs, zfs);
+    }
+
+    fn guest(tree: &Tree, pid: Option<i32>) -> Vec<(u32, u64)> {
+        let found = of_cgroup(&tree.root(), Some(Vmid(100)), pid.map(Pid)).unwrap();
+        found.into_iter().map(|(node, mib)| (node.0, mib)).collect()
+    }
+
+    #[test]
+    fn a_guests_memory_is_that_of_its_scope() {
+        let scope = "sys/fs/cgroup/qemu.slice/100.scope";
+        let tree = Tree::new()
+            .file("sys/fs/cgroup/qemu.slice/memory.numa_stat", "anon N0=99999999999\n")
+            .file(
+                &format!("{scope}/memory.numa_stat"),
+                "anon N0=1048576 N1=3145728\nfile N0=1048576 N1=0\nshmem N0=1048576 N1=0\ninactive_anon N0=5 N1=9999999\n",
+            )
+            .file(&format!("{scope}/hugetlb.2MB.numa_stat"), "total=4194304 N0=0 N1=4194304\n")
+            .file(&format!("{scope}/hugetlb.1GB.numa_stat"), "total=1073741824 N0=1073741824 N1=x\n")
+            .file(&format!("{scope}/hugetlb.2MB.rsvd.numa_stat"), "total=9999999 N0=9999999\n");
+        assert_eq!(guest(&tree, None), [(0, 1026), (1, 7)]);
+        assert_eq!(guest(&tree, Some(7)), [(0, 1026), (1, 7)]);
+        // The process says where it is, and is believed.
+        let tree = tree
+            .file("proc/7/cgroup", "0::/machine.slice/a.scope\n")
+            .file(
+                "sys/fs/cgroup/machine.slice/a.scope/memory.numa_stat",
+                "anon N3=2097152\n",
+            );
+        assert_eq!(guest(&tree, Some(7)), [(3, 2)]);
+    }
+
+    #[test]
+    fn cgroup_v1_counts_pages() {
+        let scope = "qemu.slice/100.scope";
+        let tree = Tree::new()
+            .file("proc/7/cgroup", "8:memory:/qemu.slice/100.scope\n3:hugetlb:/\n0::/\n")
+            .file(
+                &format!("sys/fs/cgroup/memory/{scope}/memory.numa_stat"),
+                "total=1 N0=1\nanon=1 N0=1\nhierarchical_total=768 N0=256 N1=512\nhierarchical_anon=9 N0=9\n",
+            )
+            .file("sys/fs/cgroup/hugetlb/hugetlb.2MB.numa_stat", "total=9999999999 N0=9999999999\n");
+        assert_eq!(guest(&tree, Some(7)), [(0, 1), (1, 2)]);
+        assert_eq!(guest(&tree, None), [(0, 1), (1, 2)]);
+    }
+
+    #[test]
+    fn without_accounts_nothing_is_known() {
+        assert_eq!(guest(&Tree::new(), Some(7)), []);
+    }
+}

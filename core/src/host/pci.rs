@@ -110,3 +110,74 @@ fn hex(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<u32> {
     let plain = text.bytes().all(|b| b.is_ascii_hexdigit());
     (plain && digits.contains(&text.len())).then(|| u32::from_str_radix(text, 16).ok())?
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::host::testing::Tree;
+
+    #[rstest]
+    #[case::full("0000:0f:00.0", Some(1))]
+    #[case::short("0f:00.0", Some(1))]
+    #[case::upper_case("0F:00.0", Some(1))]
+    #[case::unknown_to_the_kernel("0f:00.1", None)]
+    #[case::no_such_function("0f:00.3", None)]
+    #[case::all_functions_lowest_known("0f:01", Some(7))]
+    #[case::wide_domain("10000:e1:1f.0", Some(2))]
+    #[case::no_such_device("00:00", None)]
+    fn devices_tell_their_node(#[case] address: &str, #[case] expected: Option<u32>) {
+        let device = |tree: Tree, address: &str, node: &str| {
+            tree.file(&format!("sys/bus/pci/devices/{address}/numa_node"), node)
+        };
+        let tree = device(Tree::new(), "0000:0f:00.0", "1\n");
+        let tree = device(tree, "0000:0f:00.1", "-1\n");
+        let tree = device(tree, "0000:0f:01.0", "-1\n");
+        let tree = device(tree, "0000:0f:01.2", "7\n");
+        let tree = device(tree, "10000:e1:1f.0", "2\n");
+        let found = node(&tree.root(), address.parse().unwrap()).unwrap();
+        assert_eq!(found.map(|node| node.0), expected);
+    }
+
+    #[test]
+    fn a_node_that_is_no_number_is_an_error() {
+        let tree = Tree::new().file("sys/bus/pci/devices/0000:00:00.0/numa_node", "none\n");
+        let e = node(&tree.root(), "00:00.0".parse().unwrap()).unwrap_err();
+        assert!(e.to_string().ends_with(
+            "0000:00:00.0/numa_node: \"none\" is not a number (expected a host node, or -1)"
+        ));
+    }
+
+    #[rstest]
+    #[case("")]
+    #[case("0f")]
+    #[case("0f:0")]
+    #[case("0f:20")]
+    #[case("0f:00.8")]
+    #[case("0f:00.")]
+    #[case("0f:00.00")]
+    #[case("000:0f:00.0")]
+    #[case("0000:0000:0f:00.0")]
+    #[case("../../0f:00.0")]
+    #[case("+f:00.0")]
+    #[case("0f:00.0\n")]
+    fn other_texts_are_no_addresses(#[case] text: &str) {
+        let e = text.parse::<PciAddress>().unwrap_err();
+        assert_eq!(
+            e.to_string(),
+            format!(
+                "{text:?} is not the address of a PCI device (expected one like \"0000:0f:00.0\", \"0f:00.0\" or \"0f:00\")"
+            )
+        );
+    }
+
+    #[rstest]
+    #[case("0f:00", "0000:0f:00")]
+    #[case("10000:e1:1f.7", "10000:e1:1f.7")]
+    fn addresses_print_with_their_domain(#[case] text: &str, #[case] printed: &str) {
+        let address: PciAddress = text.parse().unwrap();
+        assert_eq!(address.to_string(), printed);
+        assert_eq!(printed.parse(), Ok(address));
+    }
+}

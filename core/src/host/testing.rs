@@ -14,7 +14,9 @@ pub(super) struct Tree(TempDir);
 impl Tree {
     /// An empty machine.
     pub(super) fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        // In memory, where that is to be had.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self(dir.unwrap())
     }
 
     /// Puts a file in, with the directories above it.

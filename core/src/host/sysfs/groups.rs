@@ -110,7 +110,7 @@ fn by_id(
             continue;
         }
         let name = format_args!("{CPU}/cpu{id}/topology/{file}");
-        let group = parse(reader, name, |text| id_of_kernel(text));
+        let group = parse(reader, name, id_of_kernel);
         let Some(group) = unless_malformed(group, file, &mut host.warnings)?.flatten() else {
             continue;
         };
