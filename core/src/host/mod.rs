@@ -1,8 +1,9 @@
 //! The host: its online CPUs with node, package, core and L3, its NUMA nodes, and which CPUs are not to be used.
 //!
 //! ```text
-//! Host ─┬─ nodes ──── Node ── id, cpus, distances ─┬─ memory ── total, available, free huge pages
-//!       │                                          (KiB)
+//! Host ─┬─ nodes ──── Node ── id ─┬─ cpus          those of different nodes have none in common
+//!       │                         ├─ distances     to each online node
+//!       │                         └─ memory        total, available, free huge pages
 //!       ├─ cpus ───── Cpu ─── id ─┬─ node          each CPU belongs to one node, or to none
 //!       │                         ├─ package ─ die the kernel's ids, where it has them
 //!       │                         ├─ l3            can span nodes; a node can hold many

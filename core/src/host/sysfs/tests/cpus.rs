@@ -182,3 +182,16 @@ fn an_l3_can_have_another_index_or_be_absent() {
     }
     assert_eq!(l3s(&tree), [None, Some(1), Some(1), Some(1)]);
 }
+
+#[test]
+fn threads_of_a_core_share_its_package_and_l3() {
+    // As where the kernel lists the groups of one thread only, or of the boot thread alone.
+    let tree = Tree::plain(2)
+        .cpu(0, "topology/core_cpus_list", "0-1\n")
+        .cpu(0, "topology/package_cpus_list", "0\n")
+        .cpu(0, "cache/index3/shared_cpu_list", "0\n")
+        .without("cpu/cpu1/topology")
+        .without("cpu/cpu1/cache");
+    assert_eq!(packages(&tree), [Some(0); 2]);
+    assert_eq!(l3s(&tree), [Some(0); 2]);
+}

@@ -83,3 +83,54 @@ fn a_directory_without_cpus_is_no_host() {
          directories cpu0, cpu1, ...)"
     );
 }
+
+#[test]
+fn whatever_a_file_holds_no_reader_panics() {
+    const FILES: [&str; 14] = [
+        "cpu/online",
+        "cpu/present",
+        "cpu/isolated",
+        "cpu/cpu1/cpu_capacity",
+        "cpu/cpu0/topology/core_cpus_list",
+        "cpu/cpu0/topology/package_cpus_list",
+        "cpu/cpu0/topology/physical_package_id",
+        "cpu/cpu0/topology/die_id",
+        "cpu/cpu0/cache/index3/level",
+        "cpu/cpu0/cache/index3/shared_cpu_list",
+        "node/online",
+        "node/node0/cpulist",
+        "node/node0/distance",
+        "node/node0/meminfo",
+    ];
+    const TEXTS: [&str; 12] = [
+        "",
+        "\n\0",
+        "-",
+        ",",
+        "-1",
+        "3",
+        "7-9,0",
+        "18446744073709551616",
+        "0-3:9/2",
+        "ffffffff,ffffffff",
+        "Node 0 MemTotal: 99999999999999999999 kB",
+        "\u{fffd}é",
+    ];
+    let mut outcomes = [0, 0];
+    for file in FILES {
+        for text in TEXTS {
+            let tree = Tree::plain(2).cpu(0, "cpu_capacity", "9\n");
+            match tree.system(file, text).read() {
+                Ok(host) => {
+                    assert!(!host.cpus.is_empty() && !host.nodes.is_empty());
+                    outcomes[0] += 1;
+                }
+                Err(e) => {
+                    assert!(e.to_string().contains("/devices/system/"), "{e}");
+                    outcomes[1] += 1;
+                }
+            }
+        }
+    }
+    assert!(outcomes.iter().all(|n| *n > 20), "{outcomes:?}");
+}
