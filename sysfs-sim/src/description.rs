@@ -12,8 +12,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::list::Ids;
 use crate::quirks::Quirks;
+use crate::render;
 
 /// A host. Every field has a default; the default host has one CPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -334,16 +336,44 @@ impl Host {
     /// Reads a description; `file` is the name for error messages.
     ///
     /// # Errors
-    /// The text is no TOML, or has an unknown or mistyped key. Whether the machine is possible is seen when it is written.
-    pub fn parse(text: &str, file: &str) -> Result<Self, crate::Error> {
-        toml::from_str(text).map_err(|e| {
+    /// The text is no TOML, has an unknown or mistyped key, or describes no possible machine.
+    pub fn parse(text: &str, file: &str) -> Result<Self, Error> {
+        let wrong = |line: usize, what: String| Error::Syntax {
+            file: file.to_owned(),
+            line,
+            what,
+        };
+        let host: Self = toml::from_str(text).map_err(|e| {
             let start = e.span().map_or(0, |span| span.start).min(text.len());
             let before = text.as_bytes().get(..start).unwrap_or_default();
-            crate::Error::Syntax {
-                file: file.to_owned(),
-                line: 1 + before.iter().filter(|b| **b == b'\n').count(),
-                what: e.message().replace('\n', " "),
+            let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+            wrong(line, e.message().replace('\n', " "))
+        })?;
+        if host.shape.is_none() && host.cores.is_empty() {
+            return Err(wrong(
+                1,
+                "neither shape nor cores; expected a machine description or a recording".to_owned(),
+            ));
+        }
+        render::check(&host).map_err(|e| match e {
+            Error::Description { key, what } => {
+                wrong(line_of(text, &key), format!("{key}: {what}"))
             }
-        })
+            other => other,
+        })?;
+        Ok(host)
     }
+}
+
+/// The line where a key stands: the first one with its last part, else the first line.
+fn line_of(text: &str, key: &str) -> usize {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    let is_name = |word: &str| word == name;
+    let words = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    let outside_quotes = |line: &str| {
+        line.split('"')
+            .step_by(2)
+            .any(|part| part.split(words).any(is_name))
+    };
+    1 + text.lines().position(outside_quotes).unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::description::{CoreGroup, Host, Memory, Numbering, Shape};
+use crate::description::{CoreGroup, Host, Memory, Node, Numbering, Shape};
 use crate::error::Error;
 use crate::list::{self, Ids};
 
@@ -321,8 +321,15 @@ fn nodes(host: &Host, cores: &[Core]) -> Result<BTreeMap<u32, NodeLayout>, Error
         );
         package_of.entry(core.node).or_insert(core.package);
     }
-    for described in &host.nodes {
-        nodes.entry(described.id).or_default().memory = described.memory;
+    let mut described = BTreeSet::new();
+    for Node { id, memory } in &host.nodes {
+        if !described.insert(id) {
+            return Err(Error::description(
+                "nodes.id",
+                format!("node {id} stands twice"),
+            ));
+        }
+        nodes.entry(*id).or_default().memory = *memory;
     }
     if let Some(id) = nodes.keys().find(|id| **id > list::MAX_ID) {
         return Err(Error::description(

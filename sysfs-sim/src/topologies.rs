@@ -3,8 +3,31 @@
 use crate::error::Error;
 use crate::machine::Machine;
 
-/// Name and text of each.
-const ALL: &[(&str, &str)] = &[("epyc7351p", include_str!("../../topologies/epyc7351p.toml"))];
+macro_rules! file {
+    ($name:literal, $ending:literal) => {
+        (
+            $name,
+            include_str!(concat!("../../topologies/", $name, ".", $ending)),
+        )
+    };
+}
+
+/// Name and text of each, in order of names.
+const ALL: &[(&str, &str)] = &[
+    file!("epyc7351p", "toml"),
+    file!("epyc7351p-nosmt", "toml"),
+    file!("epyc7451-2s", "toml"),
+    file!("epyc7713-2s-nps1", "toml"),
+    file!("epyc7713-2s-nps4", "toml"),
+    file!("hybrid-i7-1370p", "toml"),
+    file!("kunpeng920-2s", "toml"),
+    file!("lab-epyc2x32-nps2", "recording"),
+    file!("lab-memless", "recording"),
+    file!("lab-xeon2x16ht-interleaved", "recording"),
+    file!("xeon6130-2s-nosmt", "toml"),
+    file!("xeon6230-2s", "toml"),
+    file!("xeon6230-2s-snc2", "toml"),
+];
 
 /// The names, in order.
 pub fn names() -> impl Iterator<Item = &'static str> {

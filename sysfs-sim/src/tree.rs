@@ -29,6 +29,13 @@ pub(crate) fn write(tree: &Tree, dir: &Path) -> Result<(), Error> {
     // Paths come in order, so the directory of the last one is mostly that of the next one, too.
     let mut made = String::new();
     for (path, entry) in tree {
+        if let Some(problem) = bad_path(path) {
+            let what = format!("such a path of a machine {problem}");
+            return Err(Error::io(
+                path,
+                io::Error::new(io::ErrorKind::InvalidInput, what),
+            ));
+        }
         let parent = match entry {
             Entry::Dir => path,
             _ => path.rsplit_once('/').map_or("", |(parent, _)| parent),
@@ -97,6 +104,28 @@ pub(crate) fn change(dir: &Path, before: &Tree, after: &Tree) -> Result<(), Erro
         }
     }
     Ok(())
+}
+
+/// Why a path can't be one of a tree, if so.
+pub(crate) fn bad_path(path: &str) -> Option<&'static str> {
+    if path.is_empty() {
+        return Some("is empty");
+    }
+    if path.starts_with('/') {
+        return Some("is absolute; expected one relative to the root of the machine");
+    }
+    if path.contains('\0') {
+        return Some("has a NUL");
+    }
+    if path.len() > 1024 {
+        return Some("is longer than 1024 bytes");
+    }
+    path.split('/').find_map(|part| match part {
+        "" => Some("has an empty part"),
+        "." | ".." => Some("has a part '.' or '..'"),
+        _ if part.len() > 255 => Some("has a part longer than 255 bytes"),
+        _ => None,
+    })
 }
 
 fn remove(path: &Path) -> Result<(), Error> {

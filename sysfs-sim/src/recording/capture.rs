@@ -6,72 +6,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Recording, bad_path, destination};
+use super::patterns::{self, CPUSET_FILES, CPUSET_MOUNTS, PATTERNS};
+use super::{Recording, destination};
 use crate::error::Error;
-use crate::tree::{Entry, Tree};
-
-/// The files that are recorded, below the root of the machine. `#` stands for a number, `*` for any text without a slash;
-/// a pattern that ends with a slash is a directory whose existence tells something.
-///
-/// These tell how the machine is built, how much memory its nodes have, and which CPUs may be used. Nothing here tells
-/// who it belongs to, what runs on it, or its serial numbers (`ppin`, DMI, PCI serials, command lines, guests).
-pub const PATTERNS: &[&str] = &[
-    "sys/devices/system/cpu/online",
-    "sys/devices/system/cpu/offline",
-    "sys/devices/system/cpu/present",
-    "sys/devices/system/cpu/possible",
-    "sys/devices/system/cpu/isolated",
-    "sys/devices/system/cpu/kernel_max",
-    "sys/devices/system/cpu/smt/active",
-    "sys/devices/system/cpu/smt/control",
-    "sys/devices/system/cpu/cpu#/",
-    "sys/devices/system/cpu/cpu#/online",
-    "sys/devices/system/cpu/cpu#/cpu_capacity",
-    "sys/devices/system/cpu/cpu#/node#",
-    "sys/devices/system/cpu/cpu#/topology/*_id",
-    "sys/devices/system/cpu/cpu#/topology/*_cpus",
-    "sys/devices/system/cpu/cpu#/topology/*_cpus_list",
-    "sys/devices/system/cpu/cpu#/topology/*_siblings",
-    "sys/devices/system/cpu/cpu#/topology/*_siblings_list",
-    "sys/devices/system/cpu/cpu#/cache/index#/level",
-    "sys/devices/system/cpu/cpu#/cache/index#/type",
-    "sys/devices/system/cpu/cpu#/cache/index#/id",
-    "sys/devices/system/cpu/cpu#/cache/index#/shared_cpu_list",
-    "sys/devices/system/cpu/cpu#/cache/index#/shared_cpu_map",
-    "sys/devices/system/node/online",
-    "sys/devices/system/node/possible",
-    "sys/devices/system/node/has_cpu",
-    "sys/devices/system/node/has_memory",
-    "sys/devices/system/node/has_normal_memory",
-    "sys/devices/system/node/node#/",
-    "sys/devices/system/node/node#/cpulist",
-    "sys/devices/system/node/node#/cpumap",
-    "sys/devices/system/node/node#/cpu#",
-    "sys/devices/system/node/node#/distance",
-    "sys/devices/system/node/node#/meminfo",
-    "sys/devices/system/node/node#/hugepages/hugepages-*/nr_hugepages",
-    "sys/devices/system/node/node#/hugepages/hugepages-*/free_hugepages",
-    "sys/devices/system/node/node#/hugepages/hugepages-*/surplus_hugepages",
-    "sys/devices/cpu_*/cpus",
-    "sys/bus/pci/devices/*/numa_node",
-    "sys/bus/pci/devices/*/class",
-    "sys/bus/pci/devices/*/local_cpulist",
-    "sys/fs/cgroup/cpuset.cpus*",
-    "sys/fs/cgroup/cpuset.mems*",
-    "sys/fs/cgroup/qemu.slice/cpuset.cpus*",
-    "sys/fs/cgroup/qemu.slice/cpuset.mems*",
-    "sys/fs/cgroup/cpuset/cpuset.*cpus",
-    "sys/fs/cgroup/cpuset/cpuset.*mems",
-    "sys/fs/cgroup/cpuset/qemu.slice/cpuset.*cpus",
-    "sys/fs/cgroup/cpuset/qemu.slice/cpuset.*mems",
-    "dev/cpuset/cpus",
-    "dev/cpuset/mems",
-    "dev/cpuset/qemu.slice/cpus",
-    "dev/cpuset/qemu.slice/mems",
-    "proc/self/cgroup",
-    "proc/self/cpuset",
-    "proc/sys/kernel/osrelease",
-];
+use crate::tree::{Entry, Tree, bad_path};
 
 /// The largest file that is recorded. Topology files are far smaller.
 const MAX_FILE: u64 = 1 << 18;
@@ -100,6 +38,7 @@ pub fn record(dir: &Path) -> Result<Recording, Error> {
     for pattern in PATTERNS {
         capture.walk(String::new(), pattern);
     }
+    capture.cgroups_of_self();
     Ok(capture.finish())
 }
 
@@ -116,6 +55,64 @@ struct Capture<'a> {
 }
 
 impl Capture<'_> {
+    /// What a dump says of the control group in which it was made: the CPU sets of that group and of those above it. On a living
+    /// machine `proc/self` is a link, and says where this program runs: that is nobody's business, and left out.
+    fn cgroups_of_self(&mut self) {
+        if !self
+            .on_disk("proc/self")
+            .is_some_and(|full| full.is_dir() && !full.is_symlink())
+        {
+            return;
+        }
+        let mut groups = BTreeSet::new();
+        for file in ["proc/self/cgroup", "proc/self/cpuset"] {
+            self.leaf(file);
+            let Some(Entry::File(bytes)) = self.tree.get(file) else {
+                continue;
+            };
+            // The path stands last: `0::/a/b`, or alone.
+            for line in String::from_utf8_lossy(bytes).lines() {
+                let path = line
+                    .rsplit(':')
+                    .next()
+                    .unwrap_or_default()
+                    .trim_matches('/');
+                groups.extend(
+                    Some(path)
+                        .filter(|path| bad_path(path).is_none())
+                        .map(str::to_owned),
+                );
+            }
+        }
+        for group in groups {
+            let ends = group
+                .match_indices('/')
+                .map(|(at, _)| at)
+                .chain([group.len()]);
+            for dir in ends.filter_map(|end| group.get(..end)) {
+                for (mount, file) in CPUSET_MOUNTS
+                    .iter()
+                    .flat_map(|m| CPUSET_FILES.map(|f| (m, f)))
+                {
+                    let parent = format!("{mount}/{dir}");
+                    // Names are taken as they stand, never as patterns.
+                    if self
+                        .on_disk(&parent)
+                        .is_some_and(|full| self.is_inside(&full))
+                    {
+                        for name in self.names(&parent, file) {
+                            self.leaf(&join(&parent, &name));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_inside(&self, full: &Path) -> bool {
+        fs::canonicalize(full).is_ok_and(|full| full.starts_with(&self.canonical))
+    }
+
     /// Where a path of the machine is on disk, if it can be there.
     fn on_disk(&self, path: &str) -> Option<PathBuf> {
         if !self.bare {
@@ -143,7 +140,7 @@ impl Capture<'_> {
                 continue;
             };
             // A link among many (a PCI device) is recorded as one, and followed to where the files are. A link of a name
-            // that is fixed (/proc/self) is passed through.
+            // that is fixed is passed through.
             if open && full.is_symlink() {
                 match self.link(&next) {
                     Some(destination) => next = destination,
@@ -153,7 +150,7 @@ impl Capture<'_> {
             let Some(full) = self.on_disk(&next).filter(|full| full.is_dir()) else {
                 continue;
             };
-            if !fs::canonicalize(&full).is_ok_and(|full| full.starts_with(&self.canonical)) {
+            if !self.is_inside(&full) {
                 self.notes
                     .insert(format!("{next}: not recorded: leads out of the machine"));
             } else if rest.is_empty() {
@@ -175,7 +172,7 @@ impl Capture<'_> {
         entries
             .filter_map(Result::ok)
             .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| matches(part, name))
+            .filter(|name| patterns::matches(part, name))
             .collect()
     }
 
@@ -258,24 +255,4 @@ fn join(dir: &str, name: &str) -> String {
     } else {
         format!("{dir}/{name}")
     }
-}
-
-/// Whether a name is one that a part of a pattern stands for.
-fn matches(pattern: &str, name: &str) -> bool {
-    let Some(at) = pattern.find(['#', '*']) else {
-        return pattern == name;
-    };
-    let (before, open) = pattern.split_at(at);
-    let (open, after) = open.split_at(1);
-    let Some(rest) = name.strip_prefix(before) else {
-        return false;
-    };
-    (0..=rest.len())
-        .filter(|end| rest.is_char_boundary(*end))
-        .any(|end| {
-            let (filler, rest) = rest.split_at(end);
-            let fits =
-                open == "*" || (!filler.is_empty() && filler.bytes().all(|b| b.is_ascii_digit()));
-            fits && matches(after, rest)
-        })
 }

@@ -29,10 +29,12 @@
 mod capture;
 mod format;
 mod parse;
+mod patterns;
 
-use crate::tree::Tree;
+use crate::tree::{Tree, bad_path};
 
-pub use capture::{PATTERNS, record};
+pub use capture::record;
+pub use patterns::PATTERNS;
 
 /// The first word of a recording.
 const MAGIC: &str = "numapin-recording";
@@ -86,28 +88,6 @@ fn as_range(text: &str) -> Option<(u32, u32)> {
     Some((number(first)?, number(last)?))
 }
 
-/// Why a path can't be one of a tree, if so.
-fn bad_path(path: &str) -> Option<&'static str> {
-    if path.is_empty() {
-        return Some("is empty");
-    }
-    if path.starts_with('/') {
-        return Some("is absolute; expected one relative to the root of the machine");
-    }
-    if path.contains('\0') {
-        return Some("has a NUL");
-    }
-    if path.len() > 1024 {
-        return Some("is longer than 1024 bytes");
-    }
-    path.split('/').find_map(|part| match part {
-        "" => Some("has an empty part"),
-        "." | ".." => Some("has a part '.' or '..'"),
-        _ if part.len() > 255 => Some("has a part longer than 255 bytes"),
-        _ => None,
-    })
-}
-
 /// Where the link at `path` leads, or nothing if that is not inside the tree: a target is relative, has `..` only in front,
 /// and not more of them than there are directories above the link.
 fn destination(path: &str, target: &str) -> Option<String> {
@@ -120,6 +100,8 @@ fn destination(path: &str, target: &str) -> Option<String> {
     }
     if rest == ".." {
         parts.pop()?;
+    } else if rest == "." {
+        // The directory of the link itself: some captures have such links.
     } else if bad_path(rest).is_some() {
         return None;
     } else {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{MAGIC, Recording, VERSION, as_range, bad_path, destination, is_plain};
-use crate::tree::{Entry, Tree};
+use super::{MAGIC, Recording, VERSION, as_range, destination, is_plain};
+use crate::tree::{Entry, Tree, bad_path};
 
 /// The number of a line, from 1, and what is wrong with it.
 type Wrong = (usize, String);

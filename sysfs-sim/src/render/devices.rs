@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::Out;
-use crate::description::Pci;
+use crate::description::{Host, Kind, Pci};
 use crate::error::Error;
+use crate::layout::Layout;
 
 /// `/sys/devices/cpu_core/cpus` and its like: the online CPUs of a kind.
 pub(super) fn kinds(out: &mut Out<'_>) {
@@ -18,48 +19,35 @@ pub(super) fn kinds(out: &mut Out<'_>) {
 }
 
 /// `/sys/bus/pci/devices` and what its links lead to.
-pub(super) fn pci(out: &mut Out<'_>) -> Result<(), Error> {
+pub(super) fn pci(out: &mut Out<'_>) {
     let (host, layout) = (out.host, out.layout);
-    for Pci {
-        address,
-        bridge,
-        node,
-        class,
-    } in &host.pci
-    {
-        let domain_and_bus = [Some(address), bridge.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|a| {
-                bus_of(a).ok_or_else(|| {
-                    Error::description("pci.address", format!("'{a}' is not like 0000:41:00.0"))
-                })
-            });
-        let buses: Vec<&str> = domain_and_bus.collect::<Result<_, _>>()?;
-        let root = buses.last().copied().unwrap_or_default();
+    for device in &host.pci {
+        let Pci {
+            address,
+            bridge,
+            node,
+            class,
+        } = device;
+        let root = bus_of(bridge.as_ref().unwrap_or(address)).unwrap_or_default();
         let behind = bridge
             .as_ref()
             .map(|bridge| format!("{bridge}/"))
             .unwrap_or_default();
         let dir = format!("devices/pci{root}/{behind}{address}");
         // A device whose node is unknown is near to every CPU.
-        let near: BTreeSet<u32> = match u32::try_from(*node) {
-            Err(_) => layout.online.clone(),
-            Ok(id) => {
-                let known = layout.nodes.get(&id).ok_or_else(|| {
-                    Error::description(
-                        "pci.node",
-                        format!("node {id} is not a node of this machine"),
-                    )
-                })?;
-                layout.online(known.cpus.iter().copied())
-            }
+        let near: BTreeSet<u32> = match u32::try_from(*node)
+            .ok()
+            .and_then(|id| layout.nodes.get(&id))
+        {
+            Some(node) => layout.online(node.cpus.iter().copied()),
+            None => layout.online.clone(),
         };
         let near = out.plain_text(&near);
-        out.both(&format!("sys/{dir}/local_cpu"), "list", &near);
-        // The mask has a name of its own.
-        if let Some(mask) = out.tree.remove(&format!("sys/{dir}/local_cpu")) {
-            out.tree.insert(format!("sys/{dir}/local_cpus"), mask);
+        if !host.quirks.lists_only {
+            out.file(format!("sys/{dir}/local_cpus"), near.mask);
+        }
+        if !host.quirks.masks_only {
+            out.file(format!("sys/{dir}/local_cpulist"), near.list);
         }
         out.line(format!("sys/{dir}/numa_node"), node);
         out.line(format!("sys/{dir}/class"), class);
@@ -67,6 +55,56 @@ pub(super) fn pci(out: &mut Out<'_>) -> Result<(), Error> {
             format!("sys/bus/pci/devices/{address}"),
             format!("../../../{dir}"),
         );
+    }
+}
+
+/// Names become parts of paths, so they are what they should be; and each stands once.
+pub(super) fn check(host: &Host, layout: &Layout) -> Result<(), Error> {
+    let mut names = BTreeSet::new();
+    for Kind { name, .. } in &host.kinds {
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            let what = format!("'{name}' is no name; expected letters, digits and _");
+            return Err(Error::description("kinds.name", what));
+        }
+        if !names.insert(name) {
+            return Err(Error::description(
+                "kinds.name",
+                format!("'{name}' stands twice"),
+            ));
+        }
+    }
+    let mut addresses = BTreeSet::new();
+    for device in &host.pci {
+        for (key, address) in [
+            ("pci.address", Some(&device.address)),
+            ("pci.bridge", device.bridge.as_ref()),
+        ] {
+            if let Some(address) = address.filter(|address| bus_of(address).is_none()) {
+                return Err(Error::description(
+                    key,
+                    format!("'{address}' is not like 0000:41:00.0"),
+                ));
+            }
+        }
+        if !addresses.insert(&device.address) {
+            return Err(Error::description(
+                "pci.address",
+                format!("'{}' stands twice", device.address),
+            ));
+        }
+        match u32::try_from(device.node) {
+            Ok(node) if !layout.nodes.contains_key(&node) => {
+                return Err(Error::description(
+                    "pci.node",
+                    format!("node {node} is not a node of this machine"),
+                ));
+            }
+            Err(_) if device.node != -1 => {
+                let what = format!("{} is neither a node nor -1", device.node);
+                return Err(Error::description("pci.node", what));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }

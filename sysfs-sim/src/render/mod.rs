@@ -17,6 +17,7 @@ use crate::tree::{Entry, Tree};
 /// The tree of a described machine.
 pub(crate) fn render(host: &Host) -> Result<Tree, Error> {
     let layout = Layout::of(host)?;
+    devices::check(host, &layout)?;
     let mut out = Out {
         host,
         layout: &layout,
@@ -27,9 +28,14 @@ pub(crate) fn render(host: &Host) -> Result<Tree, Error> {
         node::render(&mut out);
     }
     devices::kinds(&mut out);
-    devices::pci(&mut out)?;
+    devices::pci(&mut out);
     cgroup::render(&mut out);
     Ok(out.tree)
+}
+
+/// Whether a description is of a possible machine.
+pub(crate) fn check(host: &Host) -> Result<(), Error> {
+    devices::check(host, &Layout::of(host)?)
 }
 
 /// The tree in the making, with what it is made from.
