@@ -8,6 +8,7 @@
 //! ```
 //! Left of [`placement`] everything reads and parses; `placement` thinks; right of it everything acts and tells.
 
+pub mod apply;
 pub mod claims;
 pub mod cpulist;
 pub mod guest;
@@ -16,5 +17,8 @@ pub mod id;
 pub mod idset;
 pub mod placement;
 pub mod policy;
+pub mod process;
+pub mod qmp;
+pub mod report;
 pub mod root;
 pub mod violation;

@@ -1,0 +1,90 @@
+//! The simulated kernel: affinity of the threads below a captured root. The only simulated kernel of the project.
+//!
+//! Masks are where the kernel shows them, in `proc/PID/task/TID/status`; beside it, `requested_cpus` holds the mask that was
+//! asked for, which a kernel from 6.2 on remembers. Nothing outside the root is read or written.
+
+mod replay;
+mod tree;
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{Affinity, AffinityError, Thread};
+use crate::idset::CpuSet;
+use crate::root::CapturedRoot;
+
+pub use replay::Event;
+
+/// Affinity of the fake threads below a captured root.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    root: CapturedRoot,
+    remembers: bool,
+}
+
+impl Captured {
+    /// The simulated kernel of a captured root, with the rules of the version that its `proc/sys/kernel/osrelease` names; a
+    /// root without that file has those of 6.2 and later.
+    #[must_use]
+    pub fn new(root: &CapturedRoot) -> Self {
+        let release = tree::text(&root.proc().join("sys/kernel/osrelease"));
+        Self {
+            root: root.clone(),
+            remembers: release.is_none_or(|release| remembers(&release)),
+        }
+    }
+
+    /// The directory of a thread, which must be below the root.
+    fn dir(&self, thread: Thread) -> Result<PathBuf, AffinityError> {
+        let process = self.root.proc().join(thread.pid.to_string());
+        let dir = process.join("task").join(thread.tid.to_string());
+        match dir.canonicalize() {
+            Ok(real) if real.starts_with(self.top()?) => Ok(real),
+            Ok(_) => Err(AffinityError::System(io::Error::other(format!(
+                "{} leads out of {}",
+                dir.display(),
+                self.root.dir().display()
+            )))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(AffinityError::Gone),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn top(&self) -> io::Result<PathBuf> {
+        self.root.dir().canonicalize()
+    }
+}
+
+impl Affinity for Captured {
+    fn set(&self, thread: Thread, cpus: &CpuSet) -> Result<(), AffinityError> {
+        let dir = self.dir(thread)?;
+        let usable = match tree::cpuset(&self.root, thread.pid) {
+            Some(cpuset) => cpus.intersection(&cpuset),
+            None => cpus.clone(),
+        };
+        let usable = usable.intersection(&tree::online(&self.root));
+        if usable.is_empty() {
+            return Err(AffinityError::NothingUsable);
+        }
+        tree::write_mask(&dir, &usable)?;
+        if self.remembers {
+            tree::write_requested(&dir, cpus)?;
+        }
+        Ok(())
+    }
+
+    fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
+        let mask = tree::read_mask(&self.dir(thread)?)?;
+        Ok(mask.intersection(&tree::online(&self.root)))
+    }
+}
+
+/// Whether a kernel remembers the mask that was asked for: from 6.2 on (commit 8f9ea86fdf99).
+fn remembers(release: &str) -> bool {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit());
+    let mut part = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    match (part(), part()) {
+        (Some(major), Some(minor)) => (major, minor) >= (6, 2),
+        _ => true,
+    }
+}

@@ -1,0 +1,65 @@
+//! Applying a plan: one transaction over the threads of one process.
+//!
+//! ```text
+//! Plan ────────────┐
+//! QMP's answer ────┼─► GuestThreads, wishes ──► Transaction::prepare ──► masks found (to be kept) ──► run ──► Report
+//! tasks of /proc ──┘                                                                                   │
+//!                                                         Affinity: linux (live) or captured ◄─────────┘
+//! ```
+//! Nothing is set before every thread is known to belong to the process and its mask is recorded. Whatever fails after that,
+//! all masks are put back.
+
+pub mod captured;
+mod error;
+pub mod linux;
+mod step;
+mod threads;
+pub mod transaction;
+mod wishes;
+
+use crate::id::{Pid, Tid};
+use crate::idset::CpuSet;
+use crate::root::Root;
+
+pub use captured::Captured;
+pub use error::{AffinityError, ApplyError};
+pub use linux::Linux;
+pub use threads::GuestThreads;
+pub use transaction::{Scene, Target, Transaction};
+pub use wishes::{Found, Mismatch, Wish, Wishes, mismatches, wishes};
+
+/// A thread, and the process whose `task` directory holds it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+pub struct Thread {
+    /// The process.
+    pub pid: Pid,
+    /// The thread.
+    pub tid: Tid,
+}
+
+/// Affinity of threads: the kernel's, or that of the simulated kernel of a captured root.
+pub trait Affinity {
+    /// Sets the mask of a thread, as `sched_setaffinity(2)` does: what can't be used is left out in silence, and only a mask
+    /// of which nothing can be used is an error.
+    ///
+    /// # Errors
+    /// The thread is gone, this user may not, or nothing of the mask can be used.
+    fn set(&self, thread: Thread, cpus: &CpuSet) -> Result<(), AffinityError>;
+
+    /// The CPUs a thread may run on now, as `sched_getaffinity(2)` tells them: without those that are offline.
+    ///
+    /// # Errors
+    /// The thread is gone, or the system refuses.
+    fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError>;
+}
+
+/// The affinity of the machine that a root stands for: a captured one never leads to a system call.
+#[must_use]
+pub fn affinity(root: &Root) -> Box<dyn Affinity> {
+    match root {
+        Root::Live(live) => Box::new(Linux::new(live)),
+        Root::Captured(captured) => Box::new(Captured::new(captured)),
+    }
+}

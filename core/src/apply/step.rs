@@ -1,0 +1,221 @@
+//! One thread of a transaction: looked at, set, read back, put back.
+
+use super::error::Undone;
+use super::transaction::{Scene, Target};
+use super::{AffinityError, Wish};
+use crate::host::Host;
+use crate::id::CpuId;
+use crate::idset::CpuSet;
+use crate::process::{self, Process, ProcessError, Task};
+use crate::report::{Narrowed, State, ThreadReport};
+use crate::root::Root;
+
+/// One thread of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) wish: Wish,
+    /// `None`: the thread had ended before it could be looked at.
+    pub(super) target: Option<Target>,
+    /// The wish is what an unpinned thread has: the kernel is asked for all CPUs.
+    pub(super) release: bool,
+    pub(super) state: State,
+    pub(super) actual: Option<CpuSet>,
+    pub(super) narrowed: Option<Narrowed>,
+}
+
+impl Step {
+    pub(super) fn found(host: &Host, wish: Wish, task: Task) -> Self {
+        let target = Target {
+            kind: wish.kind.clone(),
+            thread: wish.thread,
+            start_time: task.start_time,
+            unpinned: unpinned_mask(host).is_subset(&task.mask),
+            found: task.mask,
+            wanted: wish.cpus.clone(),
+        };
+        Self {
+            target: Some(target),
+            state: State::Untouched,
+            ..Self::ended(wish)
+        }
+    }
+
+    pub(super) fn ended(wish: Wish) -> Self {
+        Self {
+            wish,
+            target: None,
+            release: false,
+            state: State::Ended,
+            actual: None,
+            narrowed: None,
+        }
+    }
+
+    /// Sets the mask; the error says why it could not be.
+    pub(super) fn run(&mut self, scene: Scene<'_>, process: Process) -> Result<(), String> {
+        let Some(target) = &self.target else {
+            return Ok(());
+        };
+        let now = match still_there(scene.root, process, target) {
+            Ok(Some(now)) => now,
+            Ok(None) => {
+                self.state = State::Ended;
+                return Ok(());
+            }
+            Err(e) => {
+                self.state = State::Failed;
+                return Err(e.to_string());
+            }
+        };
+        if now.mask == self.wish.cpus && !self.release {
+            self.state = State::Already;
+        } else {
+            let asked = if self.release {
+                all_cpus(scene.host)
+            } else {
+                self.wish.cpus.clone()
+            };
+            match scene.affinity.set(target.thread, &asked) {
+                Ok(()) => self.state = State::Set,
+                Err(AffinityError::Gone) => {
+                    self.state = State::Ended;
+                    return Ok(());
+                }
+                Err(e) => {
+                    self.state = State::Failed;
+                    return Err(e.to_string());
+                }
+            }
+        }
+        match scene.affinity.get(target.thread) {
+            Ok(actual) => self.read_back(scene.host, actual),
+            Err(AffinityError::Gone) => {
+                self.state = State::Ended;
+                Ok(())
+            }
+            Err(e) => Err(format!("its mask can't be read back: {e}")),
+        }
+    }
+
+    fn read_back(&mut self, host: &Host, actual: CpuSet) -> Result<(), String> {
+        let wanted = &self.wish.cpus;
+        let beyond = actual.difference(wanted);
+        self.actual = Some(actual.clone());
+        // An unpinned thread has whatever its cgroup allows by now.
+        if self.release {
+            return Ok(());
+        }
+        if !beyond.is_empty() {
+            return Err(format!(
+                "it reads back as cpu(s) {actual}: something else sets masks at the same time"
+            ));
+        }
+        let lost = wanted.difference(&actual);
+        if !lost.is_empty() {
+            let online = host.online();
+            self.narrowed = Some(Narrowed {
+                offline: lost.difference(&online),
+                cpuset: lost.intersection(&online),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&self) -> ThreadReport {
+        ThreadReport {
+            kind: self.wish.kind.clone(),
+            tid: self.wish.thread.tid,
+            found: self.target.as_ref().map(|target| target.found.clone()),
+            wanted: self.wish.cpus.clone(),
+            actual: self.actual.clone(),
+            state: self.state,
+            narrowed: self.narrowed.clone(),
+        }
+    }
+}
+
+/// The thread, if it is still the one that was looked at.
+///
+/// Between this look and the system call the thread can end and its number be given to another process: the kernel has no
+/// call that binds both (there is none for threads that takes a pidfd). Numbers are given out in a circle, so the window of
+/// some microseconds would have to see all of them used; and whoever could start that many processes between two lines
+/// gains a mask on one of its own.
+fn still_there(
+    root: &Root,
+    process: Process,
+    target: &Target,
+) -> Result<Option<Task>, ProcessError> {
+    if process::process(root, process.pid)? != Some(process) {
+        return Ok(None);
+    }
+    let now = process::task(root, target.thread.pid, target.thread.tid)?;
+    Ok(now.filter(|now| now.start_time == target.start_time))
+}
+
+/// Puts back what was set, the last first.
+pub(super) fn put_back(scene: Scene<'_>, process: Process, steps: &mut [Step]) -> Undone {
+    let mut undone = Undone {
+        put_back: 0,
+        left: Vec::new(),
+    };
+    for step in steps.iter_mut().rev() {
+        let Some(target) = step.target.as_ref().filter(|_| step.state == State::Set) else {
+            continue;
+        };
+        let mask = if target.unpinned {
+            all_cpus(scene.host)
+        } else {
+            target.found.clone()
+        };
+        let done = match still_there(scene.root, process, target) {
+            Ok(Some(_)) => scene
+                .affinity
+                .set(target.thread, &mask)
+                .map_err(|e| match e {
+                    AffinityError::Gone => None,
+                    e => Some(e.to_string()),
+                }),
+            Ok(None) => Err(None),
+            Err(e) => Err(Some(e.to_string())),
+        };
+        match done {
+            Ok(()) => {
+                step.state = State::PutBack;
+                step.actual = scene.affinity.get(target.thread).ok();
+                step.narrowed = None;
+                undone.put_back += 1;
+            }
+            Err(None) => step.state = State::Ended,
+            Err(Some(reason)) => {
+                step.state = State::NotPutBack;
+                undone
+                    .left
+                    .push((target.thread.tid, target.found.clone(), reason));
+            }
+        }
+    }
+    undone
+}
+
+/// What a thread has that nobody pinned: every online CPU that its cpuset allows.
+pub(super) fn unpinned_mask(host: &Host) -> CpuSet {
+    let online = host.online();
+    match &host.allowed {
+        Some(allowed) => online.intersection(allowed),
+        None => online,
+    }
+}
+
+/// Every number up to this one is in the mask that stands for all CPUs; beyond the kernel's own limit on x86 (8,192).
+const ALL_CPUS: u32 = 8_191;
+
+/// All CPUs that there are or could be.
+fn all_cpus(host: &Host) -> CpuSet {
+    let last = host.online().union(&host.offline).last();
+    let mut all = CpuSet::new();
+    all.insert_range(
+        CpuId(0),
+        last.map_or(CpuId(ALL_CPUS), |last| last.max(CpuId(ALL_CPUS))),
+    );
+    all
+}

@@ -1,0 +1,218 @@
+//! One transaction over the threads of one process: all masks are set, or none is.
+
+use serde::{Deserialize, Serialize};
+
+use super::step::{Step, put_back, unpinned_mask};
+use super::{Affinity, ApplyError, Thread, Wish, Wishes};
+use crate::guest::GuestName;
+use crate::host::Host;
+use crate::id::Tid;
+use crate::idset::CpuSet;
+use crate::process::{self, Process, ProcessError, ThreadKind};
+use crate::report::{Report, ReportNote, SCHEMA};
+use crate::root::Root;
+
+/// What a transaction works on, beside the threads.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// Where the threads are.
+    pub root: &'a Root,
+    /// How masks are set: the one of `root`.
+    pub affinity: &'a dyn Affinity,
+    /// The host, with the cpuset of the guest's cgroup in `allowed`.
+    pub host: &'a Host,
+}
+
+/// A thread with the mask it had and the one it is to have. What a ledger keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// What the thread is.
+    #[serde(flatten)]
+    pub kind: ThreadKind,
+    /// Which one.
+    pub thread: Thread,
+    /// When it started, in clock ticks since the host's boot: a number used again is another thread.
+    pub start_time: u64,
+    /// Its mask before, as `status` had it.
+    pub found: CpuSet,
+    /// Whether `found` is what a thread has that nobody pinned: then not this list is put back but all CPUs, because a kernel
+    /// from 6.2 on takes a list that is set for what the thread wants for ever.
+    pub unpinned: bool,
+    /// The mask it is to have.
+    pub wanted: CpuSet,
+}
+
+/// Masks that are to be set together. Made by [`Transaction::prepare`] or [`Transaction::undo`], which change nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    guest: GuestName,
+    process: Process,
+    steps: Vec<Step>,
+    notes: Vec<ReportNote>,
+}
+
+impl Transaction {
+    /// Looks at every thread: it must be of the process. Records its mask. Nothing is changed.
+    ///
+    /// A thread that is nowhere has ended, which is no failure; one that is elsewhere is foreign.
+    ///
+    /// # Errors
+    /// A foreign thread, or a file of /proc that can't be understood.
+    pub fn prepare(
+        scene: Scene<'_>,
+        guest: &GuestName,
+        process: Process,
+        wishes: Wishes,
+    ) -> Result<Self, ApplyError> {
+        let alive = process::process(scene.root, process.pid)? == Some(process);
+        let mut steps = Vec::new();
+        let mut lost = None;
+        for wish in wishes.list {
+            let thread = wish.thread;
+            match process::task(scene.root, thread.pid, thread.tid)? {
+                Some(task) if alive => steps.push(Step::found(scene.host, wish, task)),
+                _ if alive && elsewhere(scene.root, thread.tid)? => {
+                    return Err(foreign(&wish, process));
+                }
+                _ => {
+                    lost = lost.or(Some(wish.clone()).filter(is_vcpu));
+                    steps.push(Step::ended(wish));
+                }
+            }
+        }
+        // One vCPU can end between question and pinning. If none at all is there, the answer was about something else.
+        let any_vcpu = |step: &Step| step.target.is_some() && is_vcpu(&step.wish);
+        if let Some(wish) = lost.filter(|_| alive && !steps.iter().any(any_vcpu)) {
+            return Err(foreign(&wish, process));
+        }
+        Ok(Self {
+            guest: guest.clone(),
+            process,
+            steps,
+            notes: wishes.notes,
+        })
+    }
+
+    /// The way back from targets that were recorded: each thread that still lives is to have the mask it had.
+    ///
+    /// # Errors
+    /// A file of /proc that can't be understood.
+    pub fn undo(
+        scene: Scene<'_>,
+        guest: &GuestName,
+        process: Process,
+        recorded: &[Target],
+    ) -> Result<Self, ApplyError> {
+        let alive = process::process(scene.root, process.pid)? == Some(process);
+        let mut steps = Vec::new();
+        for target in recorded {
+            let release = target.unpinned;
+            let wish = Wish {
+                kind: target.kind.clone(),
+                thread: target.thread,
+                cpus: if release {
+                    unpinned_mask(scene.host)
+                } else {
+                    target.found.clone()
+                },
+            };
+            let task = process::task(scene.root, target.thread.pid, target.thread.tid)?;
+            let same = task.filter(|task| alive && task.start_time == target.start_time);
+            steps.push(match same {
+                Some(task) => Step {
+                    release,
+                    ..Step::found(scene.host, wish, task)
+                },
+                None => Step::ended(wish),
+            });
+        }
+        Ok(Self {
+            guest: guest.clone(),
+            process,
+            steps,
+            notes: Vec::new(),
+        })
+    }
+
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
+    /// The threads with the masks that were found: what must be kept somewhere safe before [`run`](Self::run), so that they
+    /// can be put back even if this program is killed.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Target> {
+        let targets = self.steps.iter().filter_map(|step| step.target.clone());
+        targets.collect()
+    }
+
+    /// Sets each mask and reads it back. Masks that are right already are not set.
+    ///
+    /// # Errors
+    /// A mask could not be set; everything is put back.
+    pub fn run(self, scene: Scene<'_>) -> Result<Report, ApplyError> {
+        let Self {
+            guest,
+            process,
+            mut steps,
+            mut notes,
+        } = self;
+        let mut failed = None;
+        for (at, step) in steps.iter_mut().enumerate() {
+            match step.run(scene, process) {
+                Ok(()) => {}
+                Err(reason) => {
+                    failed = Some((at, reason));
+                    break;
+                }
+            }
+        }
+        let undone = failed
+            .as_ref()
+            .map(|(at, _)| put_back(scene, process, &mut steps[..=*at]));
+        if process::process(scene.root, process.pid).ok() == Some(None) {
+            notes.push(ReportNote::ProcessEnded { pid: process.pid });
+        }
+        let report = Report {
+            schema: SCHEMA,
+            guest,
+            pid: process.pid,
+            threads: steps.iter().map(Step::report).collect(),
+            notes,
+        };
+        match (failed, undone) {
+            (Some((at, reason)), Some(undone)) => Err(ApplyError::NotSet {
+                kind: steps[at].wish.kind.clone(),
+                tid: steps[at].wish.thread.tid,
+                wanted: steps[at].wish.cpus.clone(),
+                reason,
+                undone,
+                report: Box::new(report),
+            }),
+            _ => Ok(report),
+        }
+    }
+}
+
+/// Whether a thread lives in another process. Numbers 0 and 1 are never a guest's.
+fn elsewhere(root: &Root, tid: Tid) -> Result<bool, ProcessError> {
+    if tid.0 <= 1 || root.proc().join(tid.to_string()).is_dir() {
+        return Ok(true);
+    }
+    // The kernel's /proc has every thread's directory at the top, too (it only does not list it); a captured tree does not.
+    Ok(!root.is_live() && process::owner(root, tid)?.is_some())
+}
+
+fn foreign(wish: &Wish, process: Process) -> ApplyError {
+    ApplyError::ForeignThread {
+        tid: wish.thread.tid,
+        kind: wish.kind.clone(),
+        pid: process.pid,
+    }
+}
+
+fn is_vcpu(wish: &Wish) -> bool {
+    matches!(wish.kind, ThreadKind::Vcpu { .. })
+}

@@ -1,0 +1,225 @@
+//! What a plan wants of which thread.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{ApplyError, Thread};
+use crate::guest::Guest;
+use crate::id::{Tid, VcpuId, VnodeId};
+use crate::idset::{CpuSet, VcpuSet};
+use crate::placement::Plan;
+use crate::process::{Process, Task, ThreadKind, classify};
+use crate::qmp::{Iothread, Vcpu};
+use crate::report::ReportNote;
+
+/// A mask that a thread is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// What the thread is.
+    pub kind: ThreadKind,
+    /// Which one.
+    pub thread: Thread,
+    /// The mask.
+    pub cpus: CpuSet,
+}
+
+/// All wishes of a plan, with what is to be said about them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wishes {
+    /// vCPUs ascending, then iothreads, vhost workers and QEMU's own threads, each ascending by thread.
+    pub list: Vec<Wish>,
+    /// What is to be said.
+    pub notes: Vec<ReportNote>,
+}
+
+/// A vCPU whose virtual node QMP and config see differently.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mismatch {
+    /// Which one.
+    pub vcpu: VcpuId,
+    /// Its virtual node in the config; `None`: the config does not have the vCPU.
+    pub config: Option<VnodeId>,
+    /// Its virtual node in QEMU; `None`: QEMU has no virtual nodes.
+    pub qemu: Option<VnodeId>,
+}
+
+/// The threads of a guest as QMP and /proc tell them.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// Whose they are.
+    pub process: Process,
+    /// The vCPUs that are plugged.
+    pub vcpus: &'a [Vcpu],
+    /// The iothreads; `None` where QMP was not asked.
+    pub iothreads: Option<&'a [Iothread]>,
+    /// The tasks of the process; may be empty where neither QEMU's own threads nor vhost workers are to be set.
+    pub tasks: &'a [Task],
+    /// Its vhost workers that are kernel threads.
+    pub vhost_kernel_threads: &'a [Task],
+}
+
+/// What a plan wants of the threads of a guest. Pure.
+///
+/// `iothreads` is `None` where QMP was not asked: then iothreads can't be told from QEMU's own threads, and both are left as
+/// they are.
+///
+/// # Errors
+/// vCPUs share a thread, or QEMU has a vCPU that the plan does not have.
+pub fn wishes(plan: &Plan, found: &Found<'_>) -> Result<Wishes, ApplyError> {
+    let Found {
+        process,
+        vcpus,
+        iothreads,
+        tasks,
+        vhost_kernel_threads,
+    } = *found;
+    must_be_apart(vcpus, iothreads.unwrap_or_default())?;
+    let mut list = vcpu_wishes(plan, process, vcpus)?;
+    let mut notes = Vec::new();
+    let unplugged = plan.vcpus.iter().map(|placed| placed.vcpu);
+    let unplugged: VcpuSet = unplugged
+        .filter(|vcpu| vcpus.iter().all(|plugged| plugged.index != *vcpu))
+        .collect();
+    if !unplugged.is_empty() {
+        notes.push(ReportNote::NotPlugged { vcpus: unplugged });
+    }
+    let masks = &plan.threads;
+    if iothreads.is_none() && (masks.emulator.is_some() || masks.iothreads.is_some()) {
+        notes.push(ReportNote::IothreadsUnknown);
+    }
+    let mut others = Vec::new();
+    // Iothreads are those of QMP, whether they are tasks of the process or not: one that is not must be found out.
+    if let Some(cpus) = &masks.iothreads {
+        others.extend(iothreads.unwrap_or_default().iter().map(|iothread| Wish {
+            kind: ThreadKind::Iothread {
+                iothread: iothread.id.clone(),
+            },
+            thread: Thread {
+                pid: process.pid,
+                tid: iothread.tid,
+            },
+            cpus: cpus.clone(),
+        }));
+    }
+    let kinds = classify(tasks, vcpus, iothreads.unwrap_or_default());
+    for task in tasks.iter().chain(vhost_kernel_threads) {
+        let kind = match kinds.get(&task.tid) {
+            Some(kind) if task.pid == process.pid => kind.clone(),
+            _ => ThreadKind::Vhost,
+        };
+        let cpus = match kind {
+            ThreadKind::Vhost => masks.vhost.as_ref(),
+            ThreadKind::Emulator { .. } => masks.emulator.as_ref().filter(|_| iothreads.is_some()),
+            ThreadKind::Vcpu { .. } | ThreadKind::AllVcpus | ThreadKind::Iothread { .. } => None,
+        };
+        let thread = Thread {
+            pid: task.pid,
+            tid: task.tid,
+        };
+        others.extend(cpus.map(|cpus| Wish {
+            kind,
+            thread,
+            cpus: cpus.clone(),
+        }));
+    }
+    // By kind (iothread, vhost worker, QEMU's own), then by thread.
+    let rank = |kind: &ThreadKind| match kind {
+        ThreadKind::Vcpu { .. } | ThreadKind::AllVcpus => 0,
+        ThreadKind::Iothread { .. } => 1,
+        ThreadKind::Vhost => 2,
+        ThreadKind::Emulator { .. } => 3,
+    };
+    others.sort_by_key(|wish| (rank(&wish.kind), wish.thread.tid));
+    list.extend(others);
+    Ok(Wishes { list, notes })
+}
+
+/// Where QMP's virtual nodes differ from those of the config, ascending by vCPU. QMP is right: it is what the guest sees.
+/// vCPUs that are not plugged are no mismatch.
+#[must_use]
+pub fn mismatches(guest: &Guest, vcpus: &[Vcpu]) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    for vcpu in vcpus {
+        let node = guest
+            .virtual_nodes
+            .iter()
+            .find(|node| node.vcpus.contains(vcpu.index));
+        let config = node.map(|node| node.id);
+        // Without -numa QEMU tells no node; a guest without virtual nodes of its own is one node.
+        let same = match (config, vcpu.node) {
+            (None, _) => false,
+            (Some(_), None) => !guest.numa,
+            (Some(config), Some(qemu)) => config == qemu,
+        };
+        if !same {
+            found.push(Mismatch {
+                vcpu: vcpu.index,
+                config,
+                qemu: vcpu.node,
+            });
+        }
+    }
+    found.sort_by_key(|mismatch| mismatch.vcpu);
+    found
+}
+
+fn must_be_apart(vcpus: &[Vcpu], iothreads: &[Iothread]) -> Result<(), ApplyError> {
+    let mut by_tid: BTreeMap<Tid, VcpuSet> = BTreeMap::new();
+    for vcpu in vcpus {
+        by_tid.entry(vcpu.tid).or_default().insert(vcpu.index);
+    }
+    if let Some((tid, vcpus)) = by_tid.iter().find(|(_, vcpus)| vcpus.len() > 1) {
+        return Err(ApplyError::SharedThread {
+            tid: *tid,
+            vcpus: vcpus.clone(),
+        });
+    }
+    let mut seen: BTreeMap<Tid, ThreadKind> = vcpus
+        .iter()
+        .map(|vcpu| (vcpu.tid, ThreadKind::Vcpu { vcpu: vcpu.index }))
+        .collect();
+    for iothread in iothreads {
+        let second = ThreadKind::Iothread {
+            iothread: iothread.id.clone(),
+        };
+        if let Some(first) = seen.insert(iothread.tid, second.clone()) {
+            return Err(ApplyError::TwoKinds {
+                tid: iothread.tid,
+                first,
+                second,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn vcpu_wishes(plan: &Plan, process: Process, vcpus: &[Vcpu]) -> Result<Vec<Wish>, ApplyError> {
+    if plan.vcpus.is_empty() {
+        return Ok(Vec::new());
+    }
+    let masks: BTreeMap<VcpuId, &CpuSet> = plan
+        .vcpus
+        .iter()
+        .map(|placed| (placed.vcpu, &placed.cpus))
+        .collect();
+    let mut sorted: Vec<&Vcpu> = vcpus.iter().collect();
+    sorted.sort_by_key(|vcpu| vcpu.index);
+    sorted
+        .into_iter()
+        .map(|vcpu| match masks.get(&vcpu.index) {
+            Some(cpus) => Ok(Wish {
+                kind: ThreadKind::Vcpu { vcpu: vcpu.index },
+                thread: Thread {
+                    pid: process.pid,
+                    tid: vcpu.tid,
+                },
+                cpus: (*cpus).clone(),
+            }),
+            None => Err(ApplyError::NotPlanned {
+                vcpu: vcpu.index,
+                planned: masks.keys().copied().collect(),
+            }),
+        })
+        .collect()
+}

@@ -1,0 +1,16 @@
+//! QMP: what a running QEMU says about its vCPUs and iothreads, and which host threads they are.
+//!
+//! ```text
+//! socket ── client ──► bytes ── wire ──► Message ── reply ──► Vcpu, Iothread
+//! ```
+//! QEMU serves one client at a time. So the client connects, asks at most four questions and closes at once, all under one
+//! deadline; what it does not know (fields, events, error classes, targets) it passes over.
+
+pub mod client;
+mod error;
+pub mod reply;
+pub mod wire;
+
+pub use client::{Answer, Questions, Raw, ask, ask_async};
+pub use error::{QmpError, QmpErrorKind, Step};
+pub use reply::{Iothread, ReplyError, Vcpu};
