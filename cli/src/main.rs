@@ -1,3 +1,68 @@
-//! numapin.
+//! numapin: gives the vCPUs of QEMU guests the right host CPUs.
+//!
+//! Arguments in, an answer out: what is decided is decided in `numapin-core`. The answer goes to standard output, everything
+//! else to standard error.
 
-fn main() {}
+mod args;
+mod command;
+mod fault;
+mod intent;
+mod planned;
+mod render;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command, Format};
+use crate::fault::{Exit, Fault};
+
+/// What a command answers.
+struct Answer {
+    /// What goes to standard output, complete with its last newline.
+    out: String,
+    /// How it ended.
+    exit: Exit,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
+    let written = io::stdout().lock().write_all(answer.out.as_bytes());
+    match written {
+        // A reader that has seen enough (`numapin topology | head`) is no fault.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            tell(&format!("standard output: {e}"));
+            Exit::Fault.into()
+        }
+        _ => answer.exit.into(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<Answer, Fault> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Topology => command::topology::run(global),
+        Command::Record(args) => command::record::run(global, args),
+        _ => Err(Fault::usage("not built yet")),
+    }
+}
+
+/// The answer of a command that ended in a fault: the line on standard error, and for programs a document.
+fn refused(cli: &Cli, fault: &Fault) -> Answer {
+    tell(&fault.message);
+    let out = match cli.global.format {
+        Format::Json => render::json::line(&render::json::FaultDocument::from(fault)) + "\n",
+        Format::Text => String::new(),
+    };
+    Answer {
+        out,
+        exit: fault.kind.exit(),
+    }
+}
+
+/// A line on standard error. That it can't be written is nobody's business.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "numapin: {line}");
+}

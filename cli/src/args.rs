@@ -1,0 +1,207 @@
+//! What was typed. What it means is worked out in [`crate::intent`].
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Gives the vCPUs of QEMU guests the right host CPUs: aware of NUMA nodes, caches and SMT; exact, explained, reversible.
+#[derive(Debug, Parser)]
+#[command(
+    name = "numapin",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Exit codes: 0 done; 1 a fault of numapin or of the system; 2 wrong usage or a file that can't be parsed; 3 the constraints \
+can't be met; 4 QMP did not answer; 5 the affinity could not be set and was put back; 6 drift (status).")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Read the host from this sysfs directory, or from a dump that holds sys/ (nothing can be set there).
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "root")]
+    pub(crate) sysfs_root: Option<PathBuf>,
+    /// Work on the captured or simulated machine below DIR: its sys, proc, run and etc/pve.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) root: Option<PathBuf>,
+    /// How the answer is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub(crate) format: Format,
+    /// Whether the answer has colours (auto: on a terminal, unless NO_COLOR is set or TERM is dumb).
+    #[arg(long, value_enum, default_value_t = Color::Auto, global = true)]
+    pub(crate) color: Color,
+    /// How long QMP may take altogether, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, global = true)]
+    pub(crate) deadline: f64,
+    /// Say more about what is read and done (on stderr).
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// How the answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs; changes only by addition.
+    Json,
+}
+
+/// Whether the answer has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal that can.
+    Auto,
+    /// Yes.
+    Always,
+    /// No.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The host: its NUMA nodes, L3s, cores, SMT threads and distances
+    #[command(after_help = "Example: numapin topology --sysfs-root ./dump-of-a-node")]
+    Topology,
+    /// Can this guest be pinned? Exit 0, or 3 with every reason
+    #[command(after_help = "Example: numapin check 100 --mode one-to-one")]
+    Check(OneGuest),
+    /// The plan, nothing touched; guests are planned in order, each seeing the ones before
+    #[command(after_help = "Example: numapin plan 100 101 --mode numa")]
+    Plan(Guests),
+    /// Pin a running guest: QMP -> plan -> set affinity -> read back
+    #[command(after_help = "Example: numapin apply 100 --mode one-to-one --smt isolate")]
+    Apply(OneGuest),
+    /// The whole flow on a recorded host with mock guests: nothing real is touched
+    #[command(after_help = "Example: numapin simulate --host epyc7451-2s 100.conf --mode numa")]
+    Simulate(Simulate),
+    /// Capture this host's topology in one text file, for a bug report or CI
+    #[command(after_help = "Example: numapin record host.txt")]
+    Record(Record),
+}
+
+/// A command about one guest.
+#[derive(Debug, Args)]
+pub(crate) struct OneGuest {
+    /// A VMID or the path of a .conf file; absent with --qmp.
+    #[arg(value_name = "GUEST", required_unless_present = "qmp")]
+    pub(crate) guest: Option<String>,
+    #[command(flatten)]
+    pub(crate) with: With,
+}
+
+/// A command about any number of guests.
+#[derive(Debug, Args)]
+pub(crate) struct Guests {
+    /// VMIDs or paths of .conf files; without: every guest of this node that has a policy.
+    #[arg(value_name = "GUEST")]
+    pub(crate) guests: Vec<String>,
+    #[command(flatten)]
+    pub(crate) with: With,
+}
+
+/// `numapin simulate`.
+#[derive(Debug, Args)]
+pub(crate) struct Simulate {
+    /// Paths of .conf files; without: the six guests of the RFC's experiment.
+    #[arg(value_name = "GUEST")]
+    pub(crate) guests: Vec<String>,
+    /// A recorded host by name, a machine description or recording, or a directory that holds sys/.
+    #[arg(long, value_name = "NAME|FILE|DIR")]
+    pub(crate) host: Option<String>,
+    /// Leave the simulated machine in DIR, to be looked into with --root DIR.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keep: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) with: With,
+}
+
+/// `numapin record`.
+#[derive(Debug, Args)]
+pub(crate) struct Record {
+    /// The file to write; `-` for standard output.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the host comes from, kept in the file's head.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) provenance: Option<String>,
+}
+
+/// What is laid over a guest's config and policy, key by key.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Guest and policy")]
+pub(crate) struct With {
+    /// A plain QEMU guest by its QMP socket: its shape is read from QEMU.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) qmp: Option<PathBuf>,
+    /// The policy as a whole, like "one-to-one,smt=isolate".
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// none, numa, l3, one-to-one or shared.
+    #[arg(long)]
+    pub(crate) mode: Option<String>,
+    /// How vCPUs share cores: spread, isolate, pack or any (one-to-one).
+    #[arg(long)]
+    pub(crate) smt: Option<String>,
+    /// What CPUs held by other guests mean: avoid, deny or allow.
+    #[arg(long)]
+    pub(crate) overlap: Option<String>,
+    /// What isolated CPUs mean: avoid, allow or only.
+    #[arg(long)]
+    pub(crate) isolated: Option<String>,
+    /// Which kind of core: any, performance or efficiency.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Where QEMU's own threads go: keep, node or spare.
+    #[arg(long)]
+    pub(crate) emulator: Option<String>,
+    /// Where iothreads go: keep, node or spare.
+    #[arg(long)]
+    pub(crate) iothreads: Option<String>,
+    /// Where vhost workers go: keep, node or spare.
+    #[arg(long)]
+    pub(crate) vhost: Option<String>,
+    /// The host CPUs that may be used, like "0-3,16-19".
+    #[arg(long, value_name = "CPUS")]
+    pub(crate) affinity: Option<String>,
+    /// Sockets of the guest.
+    #[arg(long, value_name = "N")]
+    pub(crate) sockets: Option<String>,
+    /// Cores of a socket of the guest.
+    #[arg(long, value_name = "N")]
+    pub(crate) cores: Option<String>,
+    /// Whether the guest has virtual nodes: 0 or 1.
+    #[arg(long, value_name = "0|1")]
+    pub(crate) numa: Option<String>,
+    /// Virtual node V goes to host node N; may be given several times.
+    #[arg(long, value_name = "V=N")]
+    pub(crate) host_node: Vec<String>,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
+        _ => Err("expected seconds above 0 and up to 3600".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_holds_together() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,4 @@
+//! One file a command: what is read, what is asked of the engine, what is printed.
+
+pub(crate) mod record;
+pub(crate) mod topology;

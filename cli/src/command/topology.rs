@@ -1,0 +1,30 @@
+//! `numapin topology`.
+
+use numapin_core::host::cpuset;
+use numapin_core::host::sysfs::{self, Want};
+
+use crate::Answer;
+use crate::args::{Format, Global};
+use crate::fault::{Exit, Fault};
+use crate::render::{json, topology};
+use crate::{intent, tell};
+
+/// Reads the host and prints it.
+pub(crate) fn run(global: &Global) -> Result<Answer, Fault> {
+    let root = intent::root(global)?;
+    let mut host = sysfs::read(&root, Want::TOPOLOGY)?;
+    host.allowed = cpuset::allowed(&root, &host.online(), None, None)?;
+    let out = match global.format {
+        Format::Json => json::line(&json::TopologyDocument::from(&host)) + "\n",
+        Format::Text => {
+            for warning in &host.warnings {
+                tell(&warning.to_string());
+            }
+            topology::text(&host)
+        }
+    };
+    Ok(Answer {
+        out,
+        exit: Exit::Done,
+    })
+}

@@ -1,0 +1,114 @@
+//! The JSON of every command. It changes only by addition; sets of ids are strings in the kernel's list form.
+
+use std::collections::BTreeMap;
+
+use numapin_core::host::Host;
+use numapin_core::id::{CoreId, CpuId, L3Id, NodeId, PackageId};
+use numapin_core::idset::CpuSet;
+use serde::Serialize;
+
+use crate::fault::{Fault, FaultKind};
+
+/// The version of every JSON answer.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// A document on one line, as it is printed.
+pub(crate) fn line(document: &impl Serialize) -> String {
+    // Our own documents have string keys only, so that writing them can't fail.
+    serde_json::to_string(document).unwrap_or_default()
+}
+
+/// The answer of a command that ended in a fault.
+#[derive(Serialize)]
+pub(crate) struct FaultDocument<'a> {
+    schema: u32,
+    error: ErrorBody<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    kind: FaultKind,
+    message: &'a str,
+}
+
+impl<'a> From<&'a Fault> for FaultDocument<'a> {
+    fn from(fault: &'a Fault) -> Self {
+        Self {
+            schema: SCHEMA,
+            error: ErrorBody {
+                kind: fault.kind,
+                message: &fault.message,
+            },
+        }
+    }
+}
+
+/// The answer of `topology`.
+#[derive(Serialize)]
+pub(crate) struct TopologyDocument {
+    schema: u32,
+    online: CpuSet,
+    offline: CpuSet,
+    cpus: Vec<CpuBody>,
+    nodes: Vec<NodeBody>,
+    isolated: CpuSet,
+    reserved: CpuSet,
+    allowed: Option<CpuSet>,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CpuBody {
+    cpu: CpuId,
+    node: Option<NodeId>,
+    package: Option<PackageId>,
+    die: Option<u32>,
+    core: CoreId,
+    l3: Option<L3Id>,
+    kind: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct NodeBody {
+    node: NodeId,
+    cpus: CpuSet,
+    memory_kib: Option<u64>,
+    distances: BTreeMap<NodeId, u32>,
+}
+
+impl From<&Host> for TopologyDocument {
+    fn from(host: &Host) -> Self {
+        Self {
+            schema: SCHEMA,
+            online: host.online(),
+            offline: host.offline.clone(),
+            cpus: host
+                .cpus
+                .iter()
+                .map(|cpu| CpuBody {
+                    cpu: cpu.id,
+                    node: cpu.node,
+                    package: cpu.package,
+                    die: cpu.die,
+                    core: cpu.core,
+                    l3: cpu.l3,
+                    kind: cpu.kind,
+                })
+                .collect(),
+            nodes: host
+                .nodes
+                .iter()
+                .map(|node| NodeBody {
+                    node: node.id,
+                    cpus: node.cpus.clone(),
+                    memory_kib: node.memory.as_ref().map(|memory| memory.total_kib),
+                    distances: node.distances.clone(),
+                })
+                .collect(),
+            isolated: host.isolated.clone(),
+            reserved: host.reserved.clone(),
+            allowed: host.allowed.clone(),
+            warnings: host.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
