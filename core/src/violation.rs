@@ -1,9 +1,12 @@
 //! Why a guest can't be placed: data with all numbers, and a text that says how to mend it.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::guest::GuestName;
-use crate::id::{NodeId, VcpuId, VnodeId};
+use crate::id::{NodeId, VnodeId};
+use crate::idset::VcpuSet;
 use crate::placement::Change;
 use crate::placement::room::{NodeRoom, Taken, Unit};
 
@@ -15,6 +18,15 @@ pub struct Violations {
     /// The reasons, in the order of virtual nodes.
     pub list: Vec<Violation>,
 }
+
+impl fmt::Display for Violations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list: Vec<String> = self.list.iter().map(ToString::to_string).collect();
+        write!(f, "guest {}: {}", self.guest, list.join("; "))
+    }
+}
+
+impl std::error::Error for Violations {}
 
 /// One reason. Serialises with its `kind` in snake case and its own fields.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -41,39 +53,100 @@ pub enum Violation {
         /// The host node it names.
         host_node: NodeId,
     },
-    /// A vCPU in two virtual nodes, or twice in one.
+    /// Sockets and cores that make no vCPU, or more than a guest can have.
     #[error(
-        "vcpu {vcpu} is in virtual node {first} and again in virtual node {second}; expected each vcpu once"
+        "{sockets} socket(s) of {cores} core(s){} are not a number of vcpus that a guest can have (expected 1 to {max})",
+        smt(*threads)
     )]
-    VcpuTwice {
+    VcpuCount {
+        /// `sockets`.
+        sockets: u32,
+        /// `cores`.
+        cores: u32,
+        /// Threads of a core.
+        threads: u32,
+        /// The most vCPUs.
+        max: u32,
+    },
+    /// More virtual nodes than QEMU takes.
+    #[error(
+        "{virtual_nodes} virtual nodes are more than a guest can have (expected at most {max})"
+    )]
+    TooManyVirtualNodes {
+        /// How many.
+        virtual_nodes: u32,
+        /// The most there can be.
+        max: u32,
+    },
+    /// Two virtual nodes with one number.
+    #[error("virtual node {virtual_node} is there twice; expected each once")]
+    VirtualNodeTwice {
         /// Which one.
-        vcpu: VcpuId,
-        /// Where it is first.
+        virtual_node: VnodeId,
+    },
+    /// A virtual node that the guest does not have.
+    #[error(
+        "virtual node {virtual_node} is to go to host node {host_node}, but the guest has only virtual node(s) {}",
+        ids(virtual_nodes)
+    )]
+    NoSuchVirtualNode {
+        /// Which one.
+        virtual_node: VnodeId,
+        /// Where it is to go.
+        host_node: NodeId,
+        /// The ones there are.
+        virtual_nodes: Vec<VnodeId>,
+    },
+    /// A virtual node without vCPUs.
+    #[error("virtual node {virtual_node} has no vcpus; expected at least one in its cpus")]
+    NoVcpus {
+        /// Which one.
+        virtual_node: VnodeId,
+    },
+    /// vCPUs in two virtual nodes, or twice in one.
+    #[error("vcpu(s) {vcpus} are {}; expected each vcpu once", twice(*first, *second))]
+    VcpuTwice {
+        /// Which ones.
+        vcpus: VcpuSet,
+        /// Where they are first.
         first: VnodeId,
-        /// Where it is again.
+        /// Where they are again; the same for those that are twice in one.
         second: VnodeId,
     },
-    /// A vCPU in no virtual node.
+    /// vCPUs in no virtual node.
     #[error(
-        "vcpu {vcpu} is in no virtual node; expected each of the {vcpus} vcpus once in the cpus of a numaN line"
+        "vcpu(s) {vcpus} are in no virtual node; expected each of the {total} vcpus (sockets x cores) once in the cpus of a \
+         numaN line"
     )]
     VcpuMissing {
-        /// Which one.
-        vcpu: VcpuId,
+        /// Which ones.
+        vcpus: VcpuSet,
         /// How many the guest has.
-        vcpus: u32,
+        total: u32,
     },
-    /// A vCPU that the guest does not have.
+    /// vCPUs that the guest does not have.
     #[error(
-        "virtual node {virtual_node} names vcpu {vcpu}, but the guest has only {vcpus} vcpus (sockets x cores)"
+        "virtual node {virtual_node} names vcpu(s) {vcpus}, but the guest has only {total} vcpus (sockets x cores): 0 to {}",
+        total.saturating_sub(1)
     )]
     VcpuBeyond {
         /// Which virtual node.
         virtual_node: VnodeId,
-        /// Which vCPU.
-        vcpu: VcpuId,
+        /// Which vCPUs.
+        vcpus: VcpuSet,
         /// How many the guest has.
-        vcpus: u32,
+        total: u32,
+    },
+    /// Plugged vCPUs that the guest does not have.
+    #[error(
+        "vcpu(s) {vcpus} are plugged, but the guest has only {total} vcpus (sockets x cores): 0 to {}",
+        total.saturating_sub(1)
+    )]
+    PluggedBeyond {
+        /// Which ones.
+        vcpus: VcpuSet,
+        /// How many the guest has.
+        total: u32,
     },
     /// A virtual node that no host node, or not the one it names, has room for.
     #[error(
@@ -145,4 +218,18 @@ fn mend(change: Option<&Change>) -> String {
 fn ids(virtual_nodes: &[VnodeId]) -> String {
     let ids: Vec<String> = virtual_nodes.iter().map(ToString::to_string).collect();
     ids.join(", ")
+}
+
+fn smt(threads: u32) -> String {
+    match threads {
+        1 => String::new(),
+        _ => format!(" of {threads} thread(s)"),
+    }
+}
+
+fn twice(first: VnodeId, second: VnodeId) -> String {
+    if first == second {
+        return format!("twice in virtual node {first}");
+    }
+    format!("in virtual node {first} and again in virtual node {second}")
 }

@@ -65,7 +65,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::GuestName;
+    use crate::guest::{GuestName, GuestParts};
     use crate::host::Cpu;
     use crate::id::{CoreId, CpuId, VcpuId, VnodeId};
     use crate::placement::{Cost, PlacedVcpu, ThreadMasks};
@@ -94,22 +94,9 @@ mod tests {
     }
 
     fn guest(plugged: &str) -> Guest {
-        Guest {
-            name: GuestName("100".into()),
-            vmid: None,
-            sockets: 1,
-            cores: 3,
-            threads: 1,
-            numa: false,
-            numa_explicit: false,
-            virtual_nodes: Vec::new(),
-            plugged: plugged.parse().unwrap(),
-            affinity: None,
-            memory_mib: None,
-            hugepages: None,
-            devices: Vec::new(),
-            running: None,
-        }
+        let mut parts = GuestParts::new("100", 1, 3);
+        parts.plugged = plugged.parse().unwrap();
+        Guest::new(parts).unwrap()
     }
 
     fn host() -> Host {

@@ -2,21 +2,43 @@
 //!
 //! ```text
 //! 100.conf ── pve, property ──► GuestConfig (as written) ─┐
-//! flags ──────────────────────────────────────────────────┼─► Guest
+//! flags ──────────────────────────────────────────────────┼─► GuestParts ─► Guest
 //! query-cpus-fast, query-hotpluggable-cpus ── qmp ────────┘
 //! ```
+//! A [`Guest`] can only be made by [`Guest::new`], which holds its parts to the rules; it reads like its [`GuestParts`].
+
+mod check;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 
 use serde::Serialize;
 
 use crate::id::{NodeId, Vmid, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
+use crate::violation::Violations;
 
 /// A guest whose virtual nodes are a partition of its vCPUs.
+///
+/// ```
+/// use numapin_core::guest::{Guest, GuestParts};
+///
+/// let guest = Guest::new(GuestParts::new("100", 2, 4).with_numa())?;
+/// assert_eq!(guest.virtual_nodes[1].vcpus.to_string(), "4-7");
+///
+/// let mut parts = GuestParts::new("100", 2, 4);
+/// parts.virtual_nodes[0].vcpus = "0-6".parse().unwrap();
+/// let refused = Guest::new(parts).unwrap_err();
+/// assert!(refused.list[0].to_string().starts_with("vcpu(s) 7 are in no virtual node"));
+/// # Ok::<(), numapin_core::violation::Violations>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Guest {
+pub struct Guest(GuestParts);
+
+/// What a [`Guest`] is made of, not yet held to any rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuestParts {
     /// How output calls it: the VMID, or the file or socket it was read from.
     pub name: GuestName,
     /// Its number, for a Proxmox VE guest.
@@ -95,6 +117,97 @@ pub struct Running {
 }
 
 impl Guest {
+    /// The most vCPUs a guest can have: no machine of QEMU's has more than 4,096 on x86 (KVM's own limit), and no host that
+    /// Linux runs on has more than 8,192 CPUs to pin them to.
+    pub const MAX_VCPUS: u32 = 8_192;
+
+    /// The most virtual nodes a guest can have: QEMU's `MAX_NODES`.
+    pub const MAX_VIRTUAL_NODES: u32 = 128;
+
+    /// Makes a guest of its parts. Virtual nodes are put in ascending order.
+    ///
+    /// # Errors
+    /// Every rule that the parts break: the vCPUs are not a partition of `0..sockets * cores * threads`, or there are too many.
+    pub fn new(mut parts: GuestParts) -> Result<Self, Violations> {
+        parts.virtual_nodes.sort_by_key(|node| node.id);
+        let list = check::violations(&parts);
+        if list.is_empty() {
+            return Ok(Self(parts));
+        }
+        Err(Violations {
+            guest: parts.name,
+            list,
+        })
+    }
+
+    /// What it is made of, to be changed.
+    #[must_use]
+    pub fn into_parts(self) -> GuestParts {
+        self.0
+    }
+
+    /// This guest with a change, held to the rules again.
+    ///
+    /// # Errors
+    /// Every rule that the changed parts break.
+    pub fn changed(&self, change: impl FnOnce(&mut GuestParts)) -> Result<Self, Violations> {
+        let mut parts = self.0.clone();
+        change(&mut parts);
+        Self::new(parts)
+    }
+}
+
+impl Deref for Guest {
+    type Target = GuestParts;
+
+    fn deref(&self) -> &GuestParts {
+        &self.0
+    }
+}
+
+impl GuestParts {
+    /// A guest with one virtual node that holds all its vCPUs, all plugged, and nothing else known.
+    #[must_use]
+    pub fn new(name: &str, sockets: u32, cores: u32) -> Self {
+        let total = check::total(sockets, cores, 1).unwrap_or(0);
+        Self {
+            name: GuestName(name.to_owned()),
+            vmid: None,
+            sockets,
+            cores,
+            threads: 1,
+            numa: false,
+            numa_explicit: false,
+            virtual_nodes: vec![VirtualNode::new(0, check::run(0, total))],
+            plugged: check::run(0, total),
+            affinity: None,
+            memory_mib: None,
+            hugepages: None,
+            devices: Vec::new(),
+            running: None,
+        }
+    }
+
+    /// With `numa: 1` and no numaN lines: one virtual node for each socket, the memory divided evenly.
+    #[must_use]
+    pub fn with_numa(mut self) -> Self {
+        self.numa = true;
+        if check::total(self.sockets, self.cores, self.threads).is_none()
+            || self.sockets > Guest::MAX_VIRTUAL_NODES
+        {
+            return self;
+        }
+        let memory_mib = self.memory_mib.map(|mib| mib / u64::from(self.sockets));
+        let per_socket = self.cores * self.threads;
+        self.virtual_nodes = (0..self.sockets)
+            .map(|socket| VirtualNode {
+                memory_mib,
+                ..VirtualNode::new(socket, check::run(socket * per_socket, per_socket))
+            })
+            .collect();
+        self
+    }
+
     /// All vCPUs, plugged or not.
     #[must_use]
     pub fn vcpus(&self) -> VcpuSet {
@@ -118,6 +231,20 @@ impl Guest {
             .iter()
             .filter_map(|node| node.host_node)
             .collect()
+    }
+}
+
+impl VirtualNode {
+    /// A virtual node of which only the vCPUs are known.
+    #[must_use]
+    pub fn new(id: u32, vcpus: VcpuSet) -> Self {
+        Self {
+            id: VnodeId(id),
+            vcpus,
+            host_node: None,
+            memory_mib: None,
+            bound: false,
+        }
     }
 }
 
