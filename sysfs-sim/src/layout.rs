@@ -147,7 +147,7 @@ fn shape_groups(shape: &Shape, host: &Host) -> Result<Vec<CoreGroup>, Error> {
         return Err(Error::description("shape.nodes_of_an_l3", what));
     }
     let all_nodes = u64::from(shape.packages) * u64::from(shape.nodes);
-    let parts = all_nodes * u64::from(shape.l3s.max(1));
+    let parts = all_nodes.saturating_mul(shape.l3s.max(1).into());
     within_limit(
         parts
             .saturating_mul(u64::from(shape.cores))

@@ -1,6 +1,8 @@
 //! The machines that come with the program: each is one, says where it comes from, and agrees with the captured host that
 //! it describes.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::collections::BTreeMap;
@@ -22,6 +24,13 @@ fn every_one_is_a_machine_and_says_where_it_comes_from() {
             known.iter().any(|start| provenance.starts_with(start)),
             "{name}: {provenance}"
         );
+        if let Machine::Recording(recording) = &machine {
+            let text = topologies::text(name).unwrap();
+            assert!(
+                recording.to_string() == text,
+                "{name} is not as record writes it"
+            );
+        }
         let read = Files::of_tree(&machine.tree().unwrap()).reading();
         assert!(!read.online.is_empty(), "{name}");
         let in_nodes: usize = read

@@ -186,7 +186,7 @@ fn is_pci_address(part: &str) -> bool {
 
 /// What would be read as a range if it stood in braces.
 fn needs_own_line(after: &str) -> bool {
-    as_range(after.trim_start_matches('/')).is_some()
+    as_range(after.rsplit('/').next().unwrap_or_default()).is_some()
 }
 
 fn braces(fillers: &[Filler<'_>]) -> String {
@@ -213,15 +213,33 @@ fn braces(fillers: &[Filler<'_>]) -> String {
     }
 }
 
-/// What stands behind the hole; several of them begin with a slash each.
+/// What stands behind the hole; of several, the directory that they share stands in front of the braces.
 fn tails(afters: &[&str]) -> String {
-    match afters {
-        [one] => (*one).to_owned(),
-        _ => {
-            let names: Vec<&str> = afters.iter().map(|a| a.trim_start_matches('/')).collect();
-            format!("/{{{}}}", names.join(","))
-        }
+    let [first, rest @ ..] = afters else {
+        return String::new();
+    };
+    if rest.is_empty() {
+        return (*first).to_owned();
     }
+    let shared = |end: &usize| {
+        let dir = first.get(..=*end).unwrap_or_default();
+        rest.iter().all(|after| after.starts_with(dir))
+    };
+    let end = first
+        .match_indices('/')
+        .map(|(at, _)| at)
+        .take_while(shared)
+        .last()
+        .unwrap_or_default();
+    let names: Vec<&str> = afters
+        .iter()
+        .map(|after| after.get(end + 1..).unwrap_or_default())
+        .collect();
+    format!(
+        "{}{{{}}}",
+        first.get(..=end).unwrap_or_default(),
+        names.join(",")
+    )
 }
 
 /// A single path needs no `{}` in its target.

@@ -49,6 +49,9 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
             continue;
         }
         let at = |what: String| (number, what);
+        if line.starts_with('|') {
+            return Err(at(format!("'{line}' belongs to no '<<'")));
+        }
         let (paths, rest) = paths(line).map_err(at)?;
         let entry = match rest {
             Rest::Dir => Holds::Entry(Entry::Dir),

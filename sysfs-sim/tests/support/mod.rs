@@ -1,6 +1,7 @@
 //! A reader of trees that shares no code with the generator, nor with numapin: small, and for tests only.
 
-#![allow(dead_code, missing_docs)]
+// Each test file uses a part of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
