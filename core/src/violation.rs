@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::guest::GuestName;
 use crate::id::{NodeId, VnodeId};
-use crate::idset::VcpuSet;
+use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::Change;
 use crate::placement::room::{NodeRoom, Taken, Unit};
 
@@ -151,7 +151,7 @@ pub enum Violation {
     /// A virtual node that no host node, or not the one it names, has room for.
     #[error(
         "virtual node {virtual_node} needs {wanted} {unit} of one host node{}{}",
-        rooms(host_nodes),
+        rooms(host_nodes, offline),
         mend(change.as_ref())
     )]
     NotEnoughCpus {
@@ -163,6 +163,8 @@ pub enum Violation {
         unit: Unit,
         /// What the host node that it names has, or each one.
         host_nodes: Vec<NodeRoom>,
+        /// Which CPUs of the host are offline.
+        offline: CpuSet,
         /// The smallest change with which the guest fits.
         change: Option<Change>,
     },
@@ -170,7 +172,7 @@ pub enum Violation {
     #[error(
         "virtual nodes {} need {wanted} {unit} together{}{}",
         ids(virtual_nodes),
-        rooms(host_nodes),
+        rooms(host_nodes, offline),
         mend(change.as_ref())
     )]
     NotEnoughTogether {
@@ -182,6 +184,8 @@ pub enum Violation {
         unit: Unit,
         /// What the host nodes have.
         host_nodes: Vec<NodeRoom>,
+        /// Which CPUs of the host are offline.
+        offline: CpuSet,
         /// The smallest change with which the guest fits.
         change: Option<Change>,
     },
@@ -195,8 +199,11 @@ pub enum Violation {
     },
 }
 
-fn rooms(host_nodes: &[NodeRoom]) -> String {
-    let rooms: Vec<String> = host_nodes.iter().map(ToString::to_string).collect();
+fn rooms(host_nodes: &[NodeRoom], offline: &CpuSet) -> String {
+    let mut rooms: Vec<String> = host_nodes.iter().map(ToString::to_string).collect();
+    if !offline.is_empty() {
+        rooms.push(format!("cpu(s) {offline} of the host are offline"));
+    }
     match rooms.as_slice() {
         [] => String::from(", and there is none"),
         _ => format!(", but {}", rooms.join("; ")),

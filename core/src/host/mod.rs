@@ -125,6 +125,16 @@ impl Host {
         self.cpus.iter().map(|cpu| cpu.id).collect()
     }
 
+    /// The fastest kind of core among the online CPUs; 0 where all are alike.
+    #[must_use]
+    pub fn fastest_kind(&self) -> u32 {
+        self.cpus
+            .iter()
+            .filter_map(|cpu| cpu.kind)
+            .min()
+            .unwrap_or(0)
+    }
+
     /// A CPU that is online.
     #[must_use]
     pub fn cpu(&self, id: CpuId) -> Option<&Cpu> {

@@ -117,6 +117,14 @@ impl Cost {
         Self::new(Item::order(mode, smt).map(|item| (item, zero(item))).into())
     }
 
+    /// The same cost with another value of one item.
+    pub(super) fn with(mut self, item: Item, value: Value) -> Self {
+        if let Some(place) = self.items.iter_mut().find(|(i, _)| *i == item) {
+            place.1 = value;
+        }
+        self
+    }
+
     /// The items in the order in which they are compared.
     pub fn iter(&self) -> impl Iterator<Item = (Item, &Value)> {
         self.items.iter().map(|(item, value)| (*item, value))

@@ -1,17 +1,37 @@
 //! The plan: which CPUs each vCPU gets, and why. Pure: no file, socket, clock, environment or random number.
 
+mod apart;
+mod areas;
+mod chain;
 pub mod change;
 pub mod cost;
+mod cpus;
 pub mod fraction;
+mod index;
+mod inner;
+mod masks;
+mod memory;
+mod nodes;
 pub mod notes;
+mod number;
+mod problem;
 pub mod room;
+mod scale;
+mod search;
+mod solve;
+mod span;
+mod together;
+mod usable;
+mod why;
 
 use serde::Serialize;
 
 pub use self::change::Change;
 pub use self::cost::{Cost, Item, Value};
 pub use self::fraction::Fraction;
+use self::masks::Masks;
 pub use self::notes::Note;
+use self::problem::Problem;
 use crate::claims::Claims;
 use crate::guest::{Guest, GuestName};
 use crate::host::Host;
@@ -84,6 +104,11 @@ pub struct ThreadMasks {
 
 /// Makes the plan of a guest on a host beside what other guests hold.
 ///
+/// Of all plans within the rules it is the one with the lowest [`Cost`], then the one with the lowest host nodes in order of
+/// virtual nodes, then the one with the lowest set of CPUs: the same input gives the same plan.
+///
+/// The plan is made for all vCPUs. If only those that are not plugged do not fit, it is made without them, with a note.
+///
 /// # Errors
 /// Every reason why it can't be placed within the rules.
 pub fn plan(
@@ -92,9 +117,71 @@ pub fn plan(
     claims: &Claims,
     policy: &Policy,
 ) -> Result<Plan, Violations> {
-    let _ = (host, claims, policy);
-    Err(Violations {
-        guest: guest.name.clone(),
-        list: Vec::new(),
+    let whole = Problem::new(host, guest, claims, policy, false);
+    make(whole).or_else(|refused| {
+        let all = guest.vcpus();
+        let unplugged = all.difference(&guest.plugged);
+        if unplugged.is_empty() || unplugged == all {
+            return Err(refused);
+        }
+        let mut plan = make(Problem::new(host, guest, claims, policy, true))?;
+        plan.notes
+            .insert(0, Note::UnpluggedLeftOut { vcpus: unplugged });
+        Ok(plan)
     })
 }
+
+/// The plan of a problem.
+fn make(mut problem: Problem<'_>) -> Result<Plan, Violations> {
+    let policy = problem.policy;
+    let mut plan = Plan {
+        guest: problem.guest.name.clone(),
+        mode: policy.mode,
+        smt: policy.smt,
+        virtual_nodes: Vec::new(),
+        vcpus: Vec::new(),
+        threads: ThreadMasks::default(),
+        claims: CpuSet::new(),
+        cost: Cost::zero(policy.mode, policy.smt),
+        optimal: true,
+        bound: None,
+        notes: Vec::new(),
+    };
+    let masks = match policy.mode {
+        Mode::None => {
+            plan.virtual_nodes = problem.unplaced();
+            return Ok(plan);
+        }
+        Mode::Shared if problem.usable.cpus.is_empty() => None,
+        Mode::Shared => Some(Masks::shared(&problem)),
+        Mode::Numa | Mode::L3 | Mode::OneToOne => {
+            problem.tie_huge_pages();
+            solve::solve(&problem).map(|solution| {
+                let masks = Masks::of(&problem, &solution);
+                plan.cost = solution.cost;
+                plan.optimal = solution.bound.is_none();
+                plan.bound = solution.bound;
+                masks
+            })
+        }
+    };
+    let Some(masks) = masks else {
+        let guest = problem.guest.name.clone();
+        return Err(Violations {
+            guest,
+            list: why::reasons(&problem),
+        });
+    };
+    plan.virtual_nodes = masks.virtual_nodes;
+    plan.vcpus = masks.vcpus;
+    plan.threads = masks.threads;
+    plan.claims = masks.claims;
+    plan.notes = masks.notes;
+    notes::add(&problem, &mut plan);
+    Ok(plan)
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use super::Plan;
+use super::problem::Problem;
 use crate::guest::GuestName;
 use crate::id::{NodeId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
+use crate::policy::{Mode, Overlap};
 
 /// Something about a plan that is legal but will disappoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -115,6 +118,47 @@ pub enum Note {
         /// Which.
         vcpus: VcpuSet,
     },
+}
+
+/// Adds what there is to say about a plan.
+pub(super) fn add(problem: &Problem<'_>, plan: &mut Plan) {
+    let notes = &mut plan.notes;
+    if let Some(affinity) = &problem.guest.affinity {
+        let cpus = affinity.difference(&problem.usable.online);
+        if !cpus.is_empty() {
+            notes.push(Note::AffinityAbsent { cpus });
+        }
+        let cpus = affinity.intersection(&problem.host.reserved);
+        if !cpus.is_empty() {
+            notes.push(Note::AffinityReserved { cpus });
+        }
+    }
+    let used: CpuSet = plan
+        .vcpus
+        .iter()
+        .flat_map(|placed| placed.cpus.iter())
+        .collect();
+    match (problem.policy.mode, problem.policy.overlap) {
+        (_, Overlap::Allow) => {
+            let (cpus, guests) = problem.usable.guests_on(&used);
+            if !cpus.is_empty() {
+                notes.push(Note::OverlapAllowed { cpus, guests });
+            }
+        }
+        (Mode::OneToOne, _) => {
+            let cpus = used.intersection(&problem.usable.claimed);
+            if !cpus.is_empty() {
+                let vcpus = u32::try_from(cpus.len()).unwrap_or(u32::MAX);
+                let guests = problem.usable.holders_of(&cpus);
+                notes.push(Note::Overlap {
+                    vcpus,
+                    cpus,
+                    guests,
+                });
+            }
+        }
+        _ => {}
+    }
 }
 
 fn names(guests: &[GuestName]) -> String {

@@ -1,0 +1,237 @@
+//! The whole search: the scale of costs, then the best host nodes, then the best CPUs on them.
+
+use num_bigint::BigInt;
+
+use super::cost::{Cost, Item, Value};
+use super::cpus::{Cores, Prices};
+use super::inner::{self, AreaTable, Inner};
+use super::nodes::{BUDGET, Task};
+use super::number::{Number, Wide};
+use super::problem::Problem;
+use super::scale::{Limits, Scale};
+use super::search;
+use super::span::{Span, Split};
+use crate::idset::CpuSet;
+use crate::policy::Mode;
+
+/// Where a guest goes.
+pub(super) struct Solution {
+    /// The host nodes of each virtual node, as positions in the index.
+    pub hosts: Vec<Vec<usize>>,
+    /// The CPUs of each host node: its area (numa, l3), or those taken (one-to-one). By position in the index.
+    pub cpus: Vec<(Vec<usize>, CpuSet)>,
+    /// What it costs.
+    pub cost: Cost,
+    /// Nothing costs less than this; `None`: nothing costs less than `cost`.
+    pub bound: Option<Cost>,
+}
+
+/// The best solution; `None`: there is none within the rules.
+pub(super) fn solve(problem: &Problem<'_>) -> Option<Solution> {
+    if problem.spans() {
+        let limits = problem.limits();
+        return with_width(limits, |limits| match limits {
+            Width::Narrow(scale) => span(problem, &scale),
+            Width::Wide(scale) => span(problem, &scale),
+            Width::Any(scale) => span(problem, &scale),
+        });
+    }
+    let task = Task::new(problem)?;
+    let mut limits = problem.limits();
+    let areas = match problem.policy.mode {
+        Mode::OneToOne => AreaTable::new(),
+        _ => inner::areas(problem, &task.loads(problem), &mut limits),
+    };
+    with_width(limits, |limits| match limits {
+        Width::Narrow(scale) => several(problem, &task, &areas, &scale),
+        Width::Wide(scale) => several(problem, &task, &areas, &scale),
+        Width::Any(scale) => several(problem, &task, &areas, &scale),
+    })
+}
+
+enum Width {
+    Narrow(Scale<i128>),
+    Wide(Scale<Wide>),
+    Any(Scale<BigInt>),
+}
+
+fn with_width<T>(limits: Limits, then: impl FnOnce(Width) -> T) -> T {
+    let fits = |room: Option<u64>| room.is_some_and(|room| limits.bits() <= room);
+    if fits(i128::ROOM) {
+        then(Width::Narrow(Scale::new(limits)))
+    } else if fits(Wide::ROOM) {
+        then(Width::Wide(Scale::new(limits)))
+    } else {
+        then(Width::Any(Scale::new(limits)))
+    }
+}
+
+/// The sets of kinds of core to be tried in one-to-one: `core_kinds` counts kinds, which does not add up over cores, so each set
+/// is a search of its own. A set of which one kind is not used costs more than the set without it, which is tried as well.
+fn kinds(problem: &Problem<'_>) -> Vec<Vec<u32>> {
+    let all = &problem.index.kinds;
+    if all.len() <= 1 || problem.policy.mode != Mode::OneToOne {
+        return vec![all.clone()];
+    }
+    let sets = 1..1_u64 << all.len().min(12);
+    let member = |set: u64| move |(i, _): &(usize, &u32)| set >> (*i).min(11) & 1 == 1;
+    sets.map(|set| {
+        all.iter()
+            .enumerate()
+            .filter(member(set))
+            .map(|(_, k)| *k)
+            .collect()
+    })
+    .collect()
+}
+
+fn span<W: Number>(problem: &Problem<'_>, scale: &Scale<W>) -> Option<Solution> {
+    let budget = (!problem.small()).then_some(BUDGET);
+    if problem.policy.mode != Mode::OneToOne {
+        let found = search::cheapest(&mut Span::new(problem, scale, None), budget)?;
+        let nodes = Span::<W>::nodes(&found.choices);
+        let area = problem.areas.best(&nodes, problem.vcpus(), problem.vcpus());
+        let unpack = |(before, load, behind): &Split<W>| {
+            scale
+                .unpack(&before.plus(behind))
+                .with(Item::Load, Value::Fractions(vec![load.clone()]))
+        };
+        return Some(Solution {
+            cost: unpack(&found.cost),
+            bound: found.bound.as_ref().map(unpack),
+            cpus: vec![(nodes.clone(), area.cpus)],
+            hosts: vec![nodes],
+        });
+    }
+    let prices = Prices::new(scale, &problem.index, problem.policy.smt);
+    let vcpus = problem.vcpus();
+    let mut best: Option<Candidate<W>> = None;
+    for kinds in kinds(problem) {
+        let accepts = |kind: u32| kinds.contains(&kind);
+        let extra = scale.of(Item::CoreKinds, kinds.len() as u64 - 1);
+        let inner = Inner::of_cpus(problem, &prices, &accepts, &|_| vcpus);
+        let mut space = Span::new(problem, scale, Some(&inner));
+        let Some(found) = search::cheapest(&mut space, budget) else {
+            continue;
+        };
+        let nodes = Span::<W>::nodes(&found.choices);
+        let whole = |(before, _, behind): &Split<W>| before.plus(behind).plus(&extra);
+        let among = nodes.iter().map(|n| &problem.index.nodes[*n]);
+        let (_, cpus) = Cores::new(&prices, among, &accepts, vcpus).take()?;
+        let candidate = Candidate {
+            cost: whole(&found.cost),
+            bound: found.bound.as_ref().map(whole),
+            cpus: vec![(nodes.clone(), cpus)],
+            hosts: vec![nodes],
+        };
+        Candidate::keep(&mut best, candidate);
+    }
+    best.map(|best| best.solution(scale))
+}
+
+fn several<W: Number>(
+    problem: &Problem<'_>,
+    task: &Task,
+    areas: &AreaTable,
+    scale: &Scale<W>,
+) -> Option<Solution> {
+    if problem.policy.mode != Mode::OneToOne {
+        let inner = Inner::of_areas(areas, scale);
+        let placed = task.place(problem, scale, &inner)?;
+        let cpus = loads(&placed.hosts).into_iter().map(|(n, vnodes)| {
+            let area = areas.get(&Task::load(problem, n, &vnodes));
+            (
+                vec![n],
+                area.map(|area| area.cpus.clone()).unwrap_or_default(),
+            )
+        });
+        return Some(Solution {
+            cpus: cpus.collect(),
+            hosts: placed.hosts.iter().map(|n| vec![*n]).collect(),
+            cost: scale.unpack(&placed.cost),
+            bound: placed.bound.map(|bound| scale.unpack(&bound)),
+        });
+    }
+    let prices = Prices::new(scale, &problem.index, problem.policy.smt);
+    let most = task.loads(problem).into_iter().fold(
+        vec![0; problem.index.nodes.len()],
+        |mut most, load| {
+            most[load.0] = load.1.max(most[load.0]);
+            most
+        },
+    );
+    let mut best: Option<Candidate<W>> = None;
+    for kinds in kinds(problem) {
+        let accepts = |kind: u32| kinds.contains(&kind);
+        let extra = scale.of(Item::CoreKinds, kinds.len() as u64 - 1);
+        let inner = Inner::of_cpus(problem, &prices, &accepts, &|n| most[n]);
+        let Some(placed) = task.place(problem, scale, &inner) else {
+            continue;
+        };
+        let mut cpus = Vec::new();
+        for (n, vnodes) in loads(&placed.hosts) {
+            let (_, vcpus, _) = Task::load(problem, n, &vnodes);
+            let node = std::iter::once(&problem.index.nodes[n]);
+            let (_, taken) = Cores::new(&prices, node, &accepts, vcpus).take()?;
+            cpus.push((vec![n], taken));
+        }
+        let candidate = Candidate {
+            cost: placed.cost.plus(&extra),
+            bound: placed.bound.map(|bound| bound.plus(&extra)),
+            cpus,
+            hosts: placed.hosts.iter().map(|n| vec![*n]).collect(),
+        };
+        Candidate::keep(&mut best, candidate);
+    }
+    best.map(|best| best.solution(scale))
+}
+
+/// The virtual nodes on each host node that is used.
+fn loads(hosts: &[usize]) -> Vec<(usize, Vec<usize>)> {
+    let mut used: Vec<usize> = hosts.to_vec();
+    used.sort_unstable();
+    used.dedup();
+    let on = |n: usize| (0..hosts.len()).filter(|v| hosts[*v] == n).collect();
+    used.into_iter().map(|n| (n, on(n))).collect()
+}
+
+/// A result for one set of kinds.
+struct Candidate<W> {
+    cost: W,
+    bound: Option<W>,
+    hosts: Vec<Vec<usize>>,
+    cpus: Vec<(Vec<usize>, CpuSet)>,
+}
+
+impl<W: Number> Candidate<W> {
+    /// Keeps the better one: the lower cost, then the lowest host nodes in order of virtual nodes, then the lowest CPUs.
+    fn keep(best: &mut Option<Self>, new: Self) {
+        let Some(old) = best else {
+            *best = Some(new);
+            return;
+        };
+        let bound = |c: &Self| c.bound.clone().unwrap_or_else(|| c.cost.clone());
+        let bounded = old.bound.is_some() || new.bound.is_some();
+        let low = bound(old).min(bound(&new));
+        let key = |c: &Self| (c.cost.clone(), c.hosts.clone(), c.all());
+        if key(&new) < key(old) {
+            *old = new;
+        }
+        old.bound = (bounded && low < old.cost).then_some(low);
+    }
+
+    fn all(&self) -> CpuSet {
+        self.cpus
+            .iter()
+            .fold(CpuSet::new(), |all, (_, cpus)| all.union(cpus))
+    }
+
+    fn solution(self, scale: &Scale<W>) -> Solution {
+        Solution {
+            cost: scale.unpack(&self.cost),
+            bound: self.bound.map(|bound| scale.unpack(&bound)),
+            hosts: self.hosts,
+            cpus: self.cpus,
+        }
+    }
+}
