@@ -140,17 +140,23 @@ impl Areas {
         // overlap is lowest with every L3 that has an unclaimed CPU
         let (forced, rest): (Vec<&Figures>, Vec<&Figures>) =
             all.iter().partition(|f| f.unclaimed > 0);
-        if unclaimed >= most {
-            // each mask is the unclaimed part: more L3s would change nothing but the number of L3s
-            return forced;
-        }
-        let cores: usize = forced.iter().map(|f| f.cores).sum();
-        let picks = rest.iter().map(|f| Pick {
-            figures: f,
-            cores: f.cores,
-            low: f.low,
-        });
-        self.pick(forced, picks.collect(), vcpus.saturating_sub(cores), vcpus)
+        let (need, picks): (usize, Vec<Pick<'a>>) = if unclaimed >= most {
+            // each mask is the unclaimed part: more L3s are needed only where the chosen ones have too few CPUs in all
+            let sizes = rest.iter().map(|f| Pick {
+                figures: f,
+                cores: f.size,
+                low: f.low,
+            });
+            (forced.iter().map(|f| f.size).sum(), sizes.collect())
+        } else {
+            let cores = rest.iter().map(|f| Pick {
+                figures: f,
+                cores: f.cores,
+                low: f.low,
+            });
+            (forced.iter().map(|f| f.cores).sum(), cores.collect())
+        };
+        self.pick(forced, picks, vcpus.saturating_sub(need), vcpus)
     }
 
     /// Adds as few L3s as possible to those that are `forced`, so that they have `cores` cores or as many as there are; of

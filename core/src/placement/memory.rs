@@ -1,5 +1,7 @@
 //! What a guest's virtual nodes need of the memory of host nodes, and where its memory and devices are already.
 
+use std::collections::BTreeMap;
+
 use crate::claims::Claims;
 use crate::guest::{Guest, Hugepages, VirtualNode};
 use crate::host::Host;
@@ -62,19 +64,21 @@ pub(super) fn short(
     if needs.iter().any(Option::is_none) {
         return false;
     }
-    let needs = || needs.iter().flatten();
-    needs().any(|need| {
-        let wanted: u64 = needs()
-            .filter(|n| n.page_kib == need.page_kib)
-            .map(|n| n.kib)
-            .sum();
-        let there = nodes
+    let mut wanted: BTreeMap<Option<u64>, u64> = BTreeMap::new();
+    for need in needs.iter().flatten() {
+        *wanted.entry(need.page_kib).or_default() += need.kib;
+    }
+    let there = |page_kib: Option<u64>| -> Option<u64> {
+        nodes
             .iter()
-            .map(|node| available(host, claims, *node, need.page_kib));
-        there
-            .sum::<Option<u64>>()
-            .is_some_and(|there| there < wanted)
-    })
+            .map(|node| available(host, claims, *node, page_kib))
+            .sum()
+    };
+    let compared = wanted
+        .iter()
+        .map(|(page_kib, wanted)| Some(there(*page_kib)? < *wanted));
+    let compared: Option<Vec<bool>> = compared.collect();
+    compared.is_some_and(|short| short.contains(&true))
 }
 
 /// How many MiB of a running guest are on a host node.

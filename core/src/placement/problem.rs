@@ -134,9 +134,9 @@ impl<'a> Problem<'a> {
         (node.room >= vnode.size()).then_some(node.id)
     }
 
-    /// Whether the guest may span host nodes: it has one virtual node, which is free.
+    /// Whether the guest may span host nodes: it has one virtual node (to be placed), which is free.
     pub(super) fn spans(&self) -> bool {
-        self.guest.virtual_nodes.len() == 1 && self.vnodes.iter().all(|node| node.tied.is_none())
+        self.vnodes.len() == 1 && self.vnodes.iter().all(|node| node.tied.is_none())
     }
 
     /// All vCPUs to be placed.
