@@ -1,9 +1,9 @@
 //! Small hosts and guests for tests, in few words.
 
 use crate::claims::{Claims, SetPinned};
-use crate::guest::{Guest, GuestName, VirtualNode};
+use crate::guest::{Guest, GuestName, GuestParts, VirtualNode};
 use crate::host::{Cpu, Host, Node};
-use crate::id::{CoreId, CpuId, L3Id, NodeId, PackageId, VcpuId, VnodeId};
+use crate::id::{CoreId, CpuId, L3Id, NodeId, PackageId, VcpuId};
 use crate::policy::{Mode, Overlap, Policy, Smt};
 
 /// A host in words: so many host nodes, L3s in a node, cores in an L3, threads in a core. CPU ids count threads first
@@ -71,55 +71,30 @@ pub(super) fn offline(host: &mut Host, cpus: &str) {
 
 /// A guest with `numa: 1`: so many sockets of so many cores. With one socket it may span.
 pub(super) fn guest(sockets: u32, cores: u32) -> Guest {
-    let vnode = |socket: u32| VirtualNode {
-        id: VnodeId(socket),
-        vcpus: (socket * cores..(socket + 1) * cores).map(VcpuId).collect(),
-        host_node: None,
-        memory_mib: None,
-        bound: false,
-    };
-    let virtual_nodes: Vec<VirtualNode> = (0..sockets).map(vnode).collect();
-    Guest {
-        name: GuestName(String::from("100")),
-        vmid: None,
-        sockets,
-        cores,
-        threads: 1,
-        numa: sockets > 1,
-        numa_explicit: false,
-        plugged: (0..sockets * cores).map(VcpuId).collect(),
-        virtual_nodes,
-        affinity: None,
-        memory_mib: None,
-        hugepages: None,
-        devices: Vec::new(),
-        running: None,
-    }
+    Guest::new(GuestParts::new("100", sockets, cores).with_numa()).unwrap()
 }
 
 /// A guest with numaN lines: the size of each virtual node and the host node it names.
 pub(super) fn explicit(nodes: &[(u32, Option<u32>)]) -> Guest {
-    let mut guest = guest(1, nodes.iter().map(|(size, _)| size).sum());
+    let mut parts = GuestParts::new("100", 1, nodes.iter().map(|(size, _)| size).sum());
     let mut next = 0;
-    guest.numa = true;
-    guest.numa_explicit = true;
-    guest.virtual_nodes = (0..)
-        .map(VnodeId)
+    parts.numa = true;
+    parts.numa_explicit = true;
+    parts.virtual_nodes = (0..)
         .zip(nodes)
         .map(|(id, (size, host_node))| {
             let vcpus = (next..next + size).map(VcpuId).collect();
             next += size;
             let host_node = host_node.map(NodeId);
+            let bound = host_node.is_some();
             VirtualNode {
-                id,
-                vcpus,
                 host_node,
-                memory_mib: None,
-                bound: host_node.is_some(),
+                bound,
+                ..VirtualNode::new(id, vcpus)
             }
         })
         .collect();
-    guest
+    Guest::new(parts).unwrap()
 }
 
 /// A policy of a mode.
