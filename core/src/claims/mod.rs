@@ -1,6 +1,11 @@
 //! What other guests hold: CPUs one-to-one, masks of several CPUs, and memory promised to guests that are starting.
+//!
+//! ```text
+//! /run/qemu-server, /proc ── live ──► masks of every QEMU's vCPU threads, whoever set them ─► Claims
+//! ```
 
 mod fold;
+pub mod live;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +22,9 @@ pub struct Claims {
     pub set_pinned: Vec<SetPinned>,
     /// Memory promised to guests that are starting, in KiB, by host node.
     pub promised_kib: BTreeMap<NodeId, u64>,
+    /// Running guests with vCPUs that nobody pinned, and how many of them: they can sit on any CPU. No rule and no cost looks
+    /// at them; status tells them.
+    pub unpinned: BTreeMap<GuestName, u32>,
 }
 
 /// vCPUs of one guest that share a mask of several CPUs.
@@ -35,5 +43,43 @@ impl Claims {
     #[must_use]
     pub fn claimed(&self) -> CpuSet {
         self.one_to_one.keys().copied().collect()
+    }
+
+    /// Lets a guest hold CPUs one-to-one; what it holds already it holds once.
+    pub fn hold(&mut self, guest: &GuestName, cpus: &CpuSet) {
+        for cpu in cpus.iter() {
+            let holders = self.one_to_one.entry(cpu).or_default();
+            if !holders.contains(guest) {
+                holders.push(guest.clone());
+            }
+        }
+    }
+
+    /// Adds the masks of a guest's vCPUs on a host with these online CPUs.
+    ///
+    /// A mask that leaves no online CPU out is nobody's pin, also where there is only one; of the others a mask of one CPU
+    /// holds it, and several are set-pinned. Masks count as they stand, with the CPUs that are offline.
+    pub fn add_masks<'a>(
+        &mut self,
+        guest: &GuestName,
+        online: &CpuSet,
+        masks: impl Iterator<Item = &'a CpuSet>,
+    ) {
+        let mut several: BTreeMap<&CpuSet, u32> = BTreeMap::new();
+        for mask in masks {
+            if online.is_subset(mask) {
+                *self.unpinned.entry(guest.clone()).or_default() += 1;
+            } else if mask.len() == 1 {
+                self.hold(guest, mask);
+            } else if !mask.is_empty() {
+                *several.entry(mask).or_default() += 1;
+            }
+        }
+        let set_pinned = several.into_iter().map(|(mask, vcpus)| SetPinned {
+            guest: guest.clone(),
+            mask: mask.clone(),
+            vcpus,
+        });
+        self.set_pinned.extend(set_pinned);
     }
 }
