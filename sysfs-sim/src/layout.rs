@@ -44,6 +44,8 @@ pub(crate) struct NodeLayout {
 
 /// The most CPUs that a description may have.
 const MAX_CPUS: u64 = 1 << 16;
+/// The most bits in one mask for each CPU: 16,384 CPUs with masks as wide. Each file of masks then takes some 75 MB.
+const MAX_MASK_BITS: u64 = 1 << 28;
 
 impl Layout {
     pub(crate) fn of(host: &Host) -> Result<Self, Error> {
@@ -88,6 +90,13 @@ impl Layout {
                     list::MAX_ID
                 ),
             ));
+        }
+        if !host.quirks.lists_only && core_of.len() as u64 * u64::from(bits) > MAX_MASK_BITS {
+            let what = format!(
+                "masks of {bits} bits for {} cpus are too much; set lists_only",
+                core_of.len()
+            );
+            return Err(Error::description("quirks.mask_bits", what));
         }
         let nodes = nodes(host, &cores)?;
         Ok(Self {

@@ -115,6 +115,7 @@ fn what_can_not_be_recorded_becomes_a_note() {
     std::os::unix::net::UnixListener::bind(cpu.join("present")).unwrap();
     fs::remove_file(cpu.join("cpu1/node0")).unwrap();
     symlink("../../../../../../secret", cpu.join("cpu1/node0")).unwrap();
+    symlink("/", cpu.join("cpu0/topology/a\nb_id")).unwrap();
     let outside = tempdir();
     fs::write(outside.path().join("id"), "secret\n").unwrap();
     fs::remove_dir_all(cpu.join("cpu1/topology")).unwrap();
@@ -123,6 +124,7 @@ fn what_can_not_be_recorded_becomes_a_note() {
     assert_eq!(
         recording.notes,
         [
+            "sys/devices/system/cpu/cpu0/topology/a?b_id: not recorded: leads out of the machine",
             "sys/devices/system/cpu/cpu1/node0: not recorded: leads out of the machine",
             "sys/devices/system/cpu/cpu1/topology: not recorded: leads out of the machine",
             "sys/devices/system/cpu/online: not recorded: larger than 262144 bytes",

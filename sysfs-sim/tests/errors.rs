@@ -108,6 +108,10 @@ use support::tempdir;
     "h.toml:2: quirks.mask_bits: 0 is not between 1, the possible cpus, and 1048576"
 )]
 #[case(
+    "shape = { cores = 16384 }\nquirks = { mask_bits = 1048576 }",
+    "h.toml:2: quirks.mask_bits: masks of 1048576 bits for 16384 cpus are too much; set lists_only"
+)]
+#[case(
     "shape = {}\nnodes = [{ id = 1 }, { id = 1 }]",
     "h.toml:2: nodes.id: node 1 stands twice"
 )]

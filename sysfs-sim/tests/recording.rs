@@ -250,6 +250,11 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
     3,
     "more than 2000000 paths"
 )]
+#[case(
+    "numapin-recording 1\n\n{a}{a}{a}{a}{a}{a}{a}{a}{a} = 1\n",
+    3,
+    "more than 8 braces in a path"
+)]
 #[case("numapin-recording 1\n\na = \"b\n", 3, "a quote without its end")]
 #[case(
     "numapin-recording 1\n\na = \"b\" c\n",

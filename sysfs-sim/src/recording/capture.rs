@@ -1,11 +1,13 @@
 //! Records a machine: copies the bytes of topology files, and interprets nothing.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::format::in_a_line;
 use super::patterns::{self, CPUSET_FILES, CPUSET_MOUNTS, PATTERNS};
 use super::{Recording, destination};
 use crate::error::Error;
@@ -151,8 +153,7 @@ impl Capture<'_> {
                 continue;
             };
             if !self.is_inside(&full) {
-                self.notes
-                    .insert(format!("{next}: not recorded: leads out of the machine"));
+                self.note(&next, format_args!("leads out of the machine"));
             } else if rest.is_empty() {
                 self.dirs.insert(next);
             } else {
@@ -191,21 +192,18 @@ impl Capture<'_> {
                 fs::File::open(&full).and_then(|f| f.take(MAX_FILE + 1).read_to_end(&mut bytes));
             match read {
                 Ok(_) if bytes.len() as u64 > MAX_FILE => {
-                    self.notes.insert(format!(
-                        "{path}: not recorded: larger than {MAX_FILE} bytes"
-                    ));
+                    self.note(path, format_args!("larger than {MAX_FILE} bytes"));
                 }
                 Ok(_) => {
                     self.tree
                         .insert(path.to_owned(), Entry::File(Arc::from(bytes)));
                 }
                 Err(e) => {
-                    self.notes.insert(format!("{path}: not recorded: {e}"));
+                    self.note(path, format_args!("{e}"));
                 }
             }
         } else if !kind.is_dir() {
-            self.notes
-                .insert(format!("{path}: not recorded: not a regular file"));
+            self.note(path, format_args!("not a regular file"));
         }
     }
 
@@ -222,11 +220,15 @@ impl Capture<'_> {
                 Some(destination)
             }
             None => {
-                self.notes
-                    .insert(format!("{path}: not recorded: leads out of the machine"));
+                self.note(path, format_args!("leads out of the machine"));
                 None
             }
         }
+    }
+
+    fn note(&mut self, path: &str, why: fmt::Arguments<'_>) {
+        self.notes
+            .insert(in_a_line(&format!("{path}: not recorded: {why}")));
     }
 
     fn finish(mut self) -> Recording {

@@ -12,10 +12,10 @@ impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{MAGIC} {VERSION}")?;
         for line in self.provenance.lines() {
-            writeln!(f, "provenance: {line}")?;
+            writeln!(f, "provenance: {}", in_a_line(line))?;
         }
         for note in &self.notes {
-            writeln!(f, "note: {note}")?;
+            writeln!(f, "note: {}", in_a_line(note))?;
         }
         writeln!(f)?;
         for (paths, content) in statements(self) {
@@ -280,6 +280,13 @@ fn file(f: &mut fmt::Formatter<'_>, paths: &str, bytes: &[u8]) -> fmt::Result {
         }
         _ => writeln!(f, "{paths} = {}", quoted(bytes)),
     }
+}
+
+/// A name may have any character; a line of the header has no control characters.
+pub(super) fn in_a_line(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
 }
 
 fn quoted_unless_plain(text: &str) -> String {

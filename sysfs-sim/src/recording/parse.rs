@@ -9,8 +9,12 @@ use crate::tree::{Entry, Tree, bad_path};
 /// The number of a line, from 1, and what is wrong with it.
 type Wrong = (usize, String);
 
-/// The most entries a recording may have. A line such as `a{0-999999}/{0-999999}` must not fill the memory.
+/// The most entries a recording may have, and bytes in their paths. A line such as `a{0-999999}/{0-999999}` must not fill the
+/// memory.
 const MAX_ENTRIES: usize = 2_000_000;
+const MAX_PATHS: usize = 1 << 28;
+/// The most braces in a line.
+const MAX_BRACES: usize = 8;
 
 pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
     let mut lines = text
@@ -42,6 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
         lines.next();
     }
     recording.provenance = provenance.join("\n");
+    let mut bytes = 0_usize;
     // Each entry with its line.
     let mut found: BTreeMap<String, (Entry, usize)> = BTreeMap::new();
     while let Some((number, line)) = lines.next() {
@@ -79,6 +84,10 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
         }
         paths
             .each(&mut |path, filler| {
+                bytes = bytes.saturating_add(path.len());
+                if bytes > MAX_PATHS {
+                    return Err(format!("more than {MAX_PATHS} bytes of paths"));
+                }
                 let entry = entry.of(path, filler)?;
                 if let Some(problem) = bad_path(path) {
                     return Err(format!("path '{path}' {problem}"));
@@ -181,6 +190,9 @@ impl Paths {
                     .collect::<Result<_, _>>()?,
             );
             rest = after;
+            if paths.braces.len() > MAX_BRACES {
+                return Err(format!("more than {MAX_BRACES} braces in a path"));
+            }
         }
         paths.texts.push(rest.to_owned());
         if let Some(c) = paths
