@@ -191,10 +191,12 @@ fn tokio_stands_in_the_client_the_mock_and_the_program() {
 #[test]
 fn every_reader_takes_a_root() {
     // What is no place of the machine: this process's own descriptors, and what QEMU's command line says.
-    const OTHERS: [(&str, &str); 3] = [
-        ("core/src/qmp/client.rs", "/proc/self/fd/{}"),
+    const OTHERS: [(&str, &str); 5] = [
+        ("core/src/qmp/client.rs", "/proc/self/fd/"),
         ("core/src/process/pidfile.rs", "/run"),
         ("core/src/process/pidfile.rs", "/var/run"),
+        ("core/src/claims/live/command.rs", "/run/qemu-server/"),
+        ("core/src/claims/live/command.rs", "/var/run/qemu-server/"),
     ];
     fn breaches(sources: &[Source]) -> Vec<String> {
         let of = |path: &str| path.starts_with("core/src/") && path != "core/src/root.rs";
@@ -207,7 +209,10 @@ fn every_reader_takes_a_root() {
                 };
                 let fixed = ["/sys", "/proc", "/run", "/dev", "/etc", "/var", "/usr"];
                 let whole = |root: &&str| text == **root || text.starts_with(&format!("{root}/"));
-                let sentence = text.contains(' ') || OTHERS.contains(&(&source.path, &text));
+                let sentence = text.contains(' ')
+                    || OTHERS
+                        .iter()
+                        .any(|(p, t)| source.path == *p && text.starts_with(t));
                 if fixed.iter().any(whole) && !sentence {
                     found.push(format!(
                         "{}:{}: \"{text}\": paths of the machine come from a Root",
