@@ -182,6 +182,8 @@ fn make(mut problem: Problem<'_>) -> Result<Plan, Violations> {
 }
 
 #[cfg(test)]
+mod brute;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

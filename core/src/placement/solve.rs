@@ -28,6 +28,9 @@ pub(super) struct Solution {
 
 /// The best solution; `None`: there is none within the rules.
 pub(super) fn solve(problem: &Problem<'_>) -> Option<Solution> {
+    if problem.index.nodes.is_empty() || problem.vnodes.is_empty() {
+        return None;
+    }
     if problem.spans() {
         let limits = problem.limits();
         return with_width(limits, |limits| match limits {

@@ -78,14 +78,4 @@ fn l3s_of_the_boot_core_come_last_in_one_to_one() {
         &policy(Mode::OneToOne),
     );
     assert_eq!(masks(&plan), "4 5 6 7");
-    let _ = (
-        claims("0"),
-        explicit(&[]),
-        host(1, 1, 1, 1),
-        offline as fn(&mut Host, &str),
-    );
-    let _ = (
-        one_to_one(Smt::Any, Overlap::Deny),
-        pinned(Claims::default(), "0-1", 1),
-    );
 }
