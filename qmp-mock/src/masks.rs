@@ -7,6 +7,25 @@ use std::fmt::Write as _;
 
 use crate::MockError;
 
+/// A set in both forms, as a status file shows it. Kept as text: masks of thousands of CPUs are written for thousands of threads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mask {
+    /// List form.
+    pub(crate) list: String,
+    /// 32-bit groups.
+    pub(crate) groups: String,
+}
+
+impl Mask {
+    /// The set as a kernel with this many ids prints it.
+    pub(crate) fn new(ids: &BTreeSet<u32>, bits: u32) -> Self {
+        Self {
+            list: to_list(ids),
+            groups: to_mask(ids, bits),
+        }
+    }
+}
+
 /// The ids of a list such as `0-3,16-19`; the empty text is the empty set.
 pub(crate) fn parse_list(text: &str) -> Result<BTreeSet<u32>, MockError> {
     let wrong = || MockError::List {

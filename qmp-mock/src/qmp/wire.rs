@@ -26,6 +26,13 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
         let mut requests = Vec::new();
         loop {
+            // Left over from before a value, or it would be taken for the end of a wrong line.
+            let blank = self
+                .buffer
+                .iter()
+                .take_while(|byte| byte.is_ascii_whitespace());
+            let blank = blank.count();
+            self.buffer.drain(..blank);
             let mut values =
                 serde_json::Deserializer::from_slice(&self.buffer).into_iter::<Value>();
             let next = values.next();

@@ -13,7 +13,7 @@ use super::{Places, make_dir, write};
 use crate::MockError;
 use crate::cmdline::command_line;
 use crate::guest::{Guest, Vhost};
-use crate::masks::{parse_list, to_list};
+use crate::masks::{Mask, parse_list, to_list};
 
 /// The made-up threads of one mock.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct FakeCrew {
     tids: BTreeSet<u32>,
     kernel_threads: Vec<u32>,
     scope: Option<PathBuf>,
+    published: bool,
     traits: Traits,
 }
 
@@ -34,7 +35,9 @@ pub(crate) struct FakeCrew {
 struct Traits {
     comm: String,
     cpu_bits: u32,
-    mems: BTreeSet<u32>,
+    /// The last mask that was written.
+    mask: Mask,
+    mems: Mask,
     threads: usize,
     start: u64,
     cgroup: String,
@@ -47,8 +50,9 @@ impl FakeCrew {
         guest: &Guest,
         places: &Places,
     ) -> Result<Self, MockError> {
-        let mask = host.first_mask(guest)?;
-        let mems = parse_list(&host.mems)?;
+        let mask = Mask::new(&host.first_mask(guest)?, host.cpu_ids);
+        // x86 kernels of distributions have room for 1,024 nodes, and print all of them.
+        let mems = Mask::new(&parse_list(&host.mems)?, 1024);
         let proc = host.root.join("proc");
         make_dir(&proc)?;
         let (pid, dir) = claim(&proc, host.pid)?;
@@ -65,9 +69,11 @@ impl FakeCrew {
             tids: BTreeSet::new(),
             kernel_threads: Vec::new(),
             scope: None,
+            published: false,
             traits: Traits {
                 comm: guest.process_comm(),
                 cpu_bits: host.cpu_ids,
+                mask: mask.clone(),
                 mems,
                 threads: 3 + vcpus + guest.iothreads.len() + (vhost + guest.workers) as usize,
                 start: guest.start_ticks.unwrap_or(100_000 + u64::from(pid)),
@@ -86,7 +92,7 @@ impl FakeCrew {
         host: &FakeHost,
         guest: &Guest,
         places: &Places,
-        mask: &BTreeSet<u32>,
+        mask: &Mask,
     ) -> Result<(), MockError> {
         let comm = self.traits.comm.clone();
         self.write_task(&self.dir.join("task"), self.pid, &comm, false, mask)?;
@@ -122,7 +128,7 @@ impl FakeCrew {
                 }
             }
             Vhost::KernelThreads(n) => {
-                let all = parse_list(&host.allowed)?;
+                let all = Mask::new(&parse_list(&host.allowed)?, host.cpu_ids);
                 for _ in 0..n {
                     self.add_kernel_thread(&format!("vhost-{}", self.pid), &all)?;
                 }
@@ -160,6 +166,7 @@ impl FakeCrew {
         let dir = self.root.join("proc").join(self.pid.to_string());
         fs::rename(&self.dir, &dir).map_err(MockError::file(&dir))?;
         self.dir = dir;
+        self.published = true;
         Ok(())
     }
 
@@ -184,34 +191,40 @@ impl FakeCrew {
     }
 
     /// The main thread's mask as its status shows it now.
-    fn main_mask(&self) -> Result<BTreeSet<u32>, MockError> {
-        let path = self
-            .dir
-            .join("task")
-            .join(self.pid.to_string())
-            .join("status");
-        let text = fs::read_to_string(&path).map_err(MockError::file(&path))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-        parse_list(line.unwrap_or_default())
+    fn main_mask(&mut self) -> Result<Mask, MockError> {
+        // Before it is seen, nobody can have changed it.
+        if self.published {
+            let main = self.dir.join("task").join(self.pid.to_string());
+            let path = main.join("status");
+            let text = fs::read_to_string(&path).map_err(MockError::file(&path))?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            let list = line.unwrap_or_default().trim();
+            if list != self.traits.mask.list {
+                self.traits.mask = Mask::new(&parse_list(list)?, self.traits.cpu_bits);
+            }
+        }
+        Ok(self.traits.mask.clone())
     }
 
-    fn add(&mut self, comm: &str, running: bool, mask: &BTreeSet<u32>) -> Result<u32, MockError> {
+    fn add(&mut self, comm: &str, running: bool, mask: &Mask) -> Result<u32, MockError> {
         let tid = self.next_id()?;
-        // Filled under a hidden name: a reader sees the whole entry, or none.
-        let hidden = self.dir.join(".new");
-        self.write_task(&hidden, tid, comm, running, mask)?;
-        let (from, to) = (
-            hidden.join(tid.to_string()),
-            self.dir.join("task").join(tid.to_string()),
-        );
-        fs::rename(&from, &to).map_err(MockError::file(&to))?;
+        let tasks = self.dir.join("task");
+        if self.published {
+            // Filled under a hidden name: a reader sees the whole entry, or none.
+            let hidden = self.dir.join(".new");
+            self.write_task(&hidden, tid, comm, running, mask)?;
+            let (from, to) = (hidden.join(tid.to_string()), tasks.join(tid.to_string()));
+            fs::rename(&from, &to).map_err(MockError::file(&to))?;
+        } else {
+            self.write_task(&tasks, tid, comm, running, mask)?;
+        }
         self.tids.insert(tid);
         Ok(tid)
     }
 
-    fn add_kernel_thread(&mut self, comm: &str, mask: &BTreeSet<u32>) -> Result<(), MockError> {
+    fn add_kernel_thread(&mut self, comm: &str, mask: &Mask) -> Result<(), MockError> {
         let tid = self.next_id()?;
         let dir = self.root.join("proc").join(tid.to_string());
         self.kernel_threads.push(tid);
@@ -235,7 +248,7 @@ impl FakeCrew {
         tid: u32,
         comm: &str,
         running: bool,
-        mask: &BTreeSet<u32>,
+        mask: &Mask,
     ) -> Result<(), MockError> {
         let dir = tasks.join(tid.to_string());
         make_dir(&dir)?;
@@ -246,8 +259,7 @@ impl FakeCrew {
         };
         file("comm", format!("{comm}\n"))?;
         file("stat", task.stat())?;
-        file("status", task.status())?;
-        file("cgroup", self.traits.cgroup.clone())
+        file("status", task.status())
     }
 
     fn task<'a>(
@@ -256,7 +268,7 @@ impl FakeCrew {
         tid: u32,
         comm: &'a str,
         running: bool,
-        allowed: &'a BTreeSet<u32>,
+        allowed: &'a Mask,
         kernel: bool,
     ) -> Task<'a> {
         Task {
@@ -267,7 +279,6 @@ impl FakeCrew {
             running,
             kernel,
             allowed,
-            cpu_bits: self.traits.cpu_bits,
             mems: &self.traits.mems,
             threads: if kernel { 1 } else { self.traits.threads },
             start: self.traits.start + u64::from(tid - self.pid),

@@ -28,7 +28,7 @@ pub enum Threads {
 /// The threads of one mock. (Two kinds, fixed: an enum, no trait.)
 #[derive(Debug)]
 pub(crate) enum Crew {
-    Fake(FakeCrew),
+    Fake(Box<FakeCrew>),
     Real(RealCrew),
 }
 
@@ -45,7 +45,10 @@ impl Crew {
         Ok(match threads {
             Threads::Fake(host) => {
                 let places = host.places(guest);
-                (Self::Fake(FakeCrew::prepare(host, guest, &places)?), places)
+                (
+                    Self::Fake(Box::new(FakeCrew::prepare(host, guest, &places)?)),
+                    places,
+                )
             }
             Threads::Real(host) => (Self::Real(RealCrew::start(guest)?), host.places()),
         })

@@ -2,10 +2,9 @@
 //!
 //! Lines and their order are those of Linux 6.8 (Proxmox VE 8); figures no reader of masks looks at are made up.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::masks::{to_list, to_mask};
+use crate::masks::Mask;
 
 /// A task, as far as its files tell of it.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +17,8 @@ pub(crate) struct Task<'a> {
     pub(crate) running: bool,
     /// A kernel thread has no memory of its own.
     pub(crate) kernel: bool,
-    pub(crate) allowed: &'a BTreeSet<u32>,
-    pub(crate) cpu_bits: u32,
-    pub(crate) mems: &'a BTreeSet<u32>,
+    pub(crate) allowed: &'a Mask,
+    pub(crate) mems: &'a Mask,
     /// Tasks of the process.
     pub(crate) threads: usize,
     /// Ticks since boot.
@@ -95,11 +93,10 @@ impl Task<'_> {
         }
         line("Speculation_Store_Bypass", "thread vulnerable");
         line("SpeculationIndirectBranch", "conditional enabled");
-        line("Cpus_allowed", &to_mask(self.allowed, self.cpu_bits));
-        line("Cpus_allowed_list", &to_list(self.allowed));
-        // x86 kernels of distributions have room for 1,024 nodes, and print all of them.
-        line("Mems_allowed", &to_mask(self.mems, 1024));
-        line("Mems_allowed_list", &to_list(self.mems));
+        line("Cpus_allowed", &self.allowed.groups);
+        line("Cpus_allowed_list", &self.allowed.list);
+        line("Mems_allowed", &self.mems.groups);
+        line("Mems_allowed_list", &self.mems.list);
         line("voluntary_ctxt_switches", "104729");
         line("nonvoluntary_ctxt_switches", "1299");
         text
@@ -156,6 +153,10 @@ fn escape(comm: &str) -> String {
 mod tests {
     use super::*;
 
+    fn mask(ids: &[u32], bits: u32) -> Mask {
+        Mask::new(&ids.iter().copied().collect(), bits)
+    }
+
     fn keys(status: &str) -> Vec<&str> {
         status
             .lines()
@@ -163,7 +164,7 @@ mod tests {
             .collect()
     }
 
-    fn task<'a>(allowed: &'a BTreeSet<u32>, mems: &'a BTreeSet<u32>) -> Task<'a> {
+    fn task<'a>(allowed: &'a Mask, mems: &'a Mask) -> Task<'a> {
         Task {
             comm: "CPU 0/KVM",
             tgid: 100,
@@ -172,7 +173,6 @@ mod tests {
             running: false,
             kernel: false,
             allowed,
-            cpu_bits: 64,
             mems,
             threads: 7,
             start: 4711,
@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn status_has_the_form_of_this_kernels() {
         let real = std::fs::read_to_string("/proc/self/status").unwrap();
-        let (allowed, mems) = (BTreeSet::from([1, 33]), BTreeSet::from([0, 1]));
+        let (allowed, mems) = (mask(&[1, 33], 64), mask(&[0, 1], 1024));
         let fake = task(&allowed, &mems).status();
         let (real_keys, fake_keys) = (keys(&real), keys(&fake));
         let common = |of: &[&str], other: &[&str]| -> Vec<String> {
@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn stat_has_as_many_fields_as_this_kernels() {
         let real = std::fs::read_to_string("/proc/self/stat").unwrap();
-        let (allowed, mems) = (BTreeSet::from([0]), BTreeSet::from([0]));
+        let (allowed, mems) = (mask(&[0], 64), mask(&[0], 1024));
         let fake = task(&allowed, &mems).stat();
         let after = |text: &str| -> Vec<String> {
             let rest = text.rsplit_once(") ").unwrap().1;
