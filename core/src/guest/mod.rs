@@ -8,6 +8,10 @@
 //! A [`Guest`] can only be made by [`Guest::new`], which holds its parts to the rules; it reads like its [`GuestParts`].
 
 mod check;
+pub mod flags;
+pub mod property;
+pub mod pve;
+pub mod ranges;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -192,9 +196,7 @@ impl GuestParts {
     #[must_use]
     pub fn with_numa(mut self) -> Self {
         self.numa = true;
-        if check::total(self.sockets, self.cores, self.threads).is_none()
-            || self.sockets > Guest::MAX_VIRTUAL_NODES
-        {
+        if check::total(self.sockets, self.cores, self.threads).is_none() {
             return self;
         }
         let memory_mib = self.memory_mib.map(|mib| mib / u64::from(self.sockets));

@@ -1,6 +1,12 @@
 //! What a guest's administrator asks for: the mode and how it is to be met.
+//!
+//! A policy is a property string ("one-to-one,smt=isolate"); `FromStr` reads it, `Display` writes it.
+
+mod parse;
 
 use serde::Serialize;
+
+pub use self::parse::{PolicyError, PolicyPatch};
 
 /// How a guest is to be placed. The defaults are those of a policy string that names only the mode.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
