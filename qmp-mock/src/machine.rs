@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::MockError;
-use crate::guest::{Accel, Guest, RunState, cut_comm};
+use crate::guest::{Accel, Guest, RunState, Unplug, cut_comm};
 use crate::threads::{Crew, Places, Threads, write};
 
 /// A vCPU that is there, and its host thread.
@@ -277,6 +277,18 @@ impl Machine {
             (true, false) => self.tell("STOP", None),
             _ => {}
         }
+    }
+
+    /// Tells that the guest has taken a plugged vCPU; without a running system nothing answers.
+    pub(crate) fn tell_plugged(&self, id: &str, index: u32) {
+        if self.is_up() {
+            self.tell_ost(id, index, 1, 0);
+        }
+    }
+
+    /// Whether a system runs in the guest that answers to plugging.
+    pub(crate) fn is_up(&self) -> bool {
+        self.state == RunState::Running && self.guest.unplug != Unplug::NotBooted
     }
 
     /// What the guest's ACPI answers to a plug or unplug request, as QEMU passes it on.

@@ -156,7 +156,7 @@ impl Mock {
         self.on(move |machine| {
             let id = format!("cpu{}", index.saturating_add(1));
             let tid = machine.plug(index, &id)?;
-            machine.tell_ost(&id, index, 1, 0);
+            machine.tell_plugged(&id, index);
             Ok(tid)
         })
     }
@@ -244,7 +244,9 @@ impl Mock {
         let stream = connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         // The greeting says that this client is the one served.
-        BufReader::new(&stream).read_line(&mut String::new())?;
+        if BufReader::new(&stream).read_line(&mut String::new())? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         Ok(Holder { _stream: stream })
     }
 

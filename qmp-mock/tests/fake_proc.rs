@@ -246,6 +246,11 @@ fn taskset_cpuset_and_the_cgroups_files() {
     assert_eq!(status(&dir.join("status"), "Mems_allowed_list"), "0-1");
     assert_eq!(read(&dir.join("stat")).split(' ').nth(21), Some("777"));
     let vcpu = mock.vcpu_tids()[0];
+    // What taskset asked for is remembered, also for the threads to come.
+    let asked = |tid: u32| read(&dir.join(format!("task/{tid}/requested_cpus")));
+    assert_eq!(asked(vcpu), "2-5,33,99\n");
+    fs::write(dir.join("task/4711/requested_cpus"), "0-7\n").unwrap();
+    assert_eq!(asked(mock.add_thread("worker").unwrap()), "0-7\n");
     assert_eq!(
         status(&dir.join(format!("task/{vcpu}/status")), "State"),
         "R (running)"

@@ -1,6 +1,6 @@
 //! Real threads, of this process and of the program.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod common;
 
@@ -227,4 +227,55 @@ fn the_program_tells_wrong_input_apart() {
     assert_eq!(code, Some(1));
     assert!(text.starts_with("numapin-qmp-mock: /proc/nope: "), "{text}");
     assert_eq!(run(&[]).0, Some(2));
+}
+
+/// As with QEMU: what is plugged inherits the main thread's mask; what is there keeps its own.
+#[test]
+fn plugged_threads_inherit_the_main_threads_mask() {
+    let dir = tempdir();
+    let socket = dir.path().join("x.qmp");
+    let args = [
+        "--socket",
+        socket.to_str().unwrap(),
+        "--cores",
+        "2",
+        "--vcpus",
+        "1",
+    ];
+    let (program, ready) = start(&args, "qemu-system-x86_64");
+    let pid = program.0.id();
+    let mask = |tid: &Value| {
+        let path = format!("/proc/{pid}/task/{tid}/status");
+        status(Path::new(&path), "Cpus_allowed_list")
+    };
+    let before = mask(&ready["main_tid"]);
+    let first = before.split([',', '-']).next().unwrap();
+    let taskset = Command::new("taskset")
+        .args(["-pc", first, &pid.to_string()])
+        .output();
+    if first == before || !taskset.is_ok_and(|output| output.status.success()) {
+        eprintln!("passed over: one CPU only, or no taskset");
+        return;
+    }
+    let mut client = Client::connect(&socket);
+    client.value();
+    client.ask("qmp_capabilities");
+    let arguments = json!({
+        "driver": "qemu64-x86_64-cpu", "id": "cpu2", "socket-id": 0, "core-id": 1, "thread-id": 0
+    });
+    client.ask_with("device_add", arguments);
+    client.ask_with("object-add", json!({"qom-type": "iothread", "id": "late"}));
+    let value = |client: &mut Client| loop {
+        let value = client.value();
+        if value.get("event").is_none() {
+            break value;
+        }
+    };
+    client.send(r#"{"execute":"query-cpus-fast"}"#);
+    let cpus = value(&mut client);
+    client.send(r#"{"execute":"query-iothreads"}"#);
+    let iothreads = value(&mut client);
+    assert_eq!(mask(&cpus["return"][0]["thread-id"]), before);
+    assert_eq!(mask(&cpus["return"][1]["thread-id"]), first);
+    assert_eq!(mask(&iothreads["return"][0]["thread-id"]), first);
 }

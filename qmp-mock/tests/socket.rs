@@ -278,3 +278,35 @@ fn many_mocks_share_a_thread_and_no_id() {
     let left = std::fs::read_dir(root.path().join("proc")).unwrap().count();
     assert_eq!(left, 0);
 }
+
+/// Mocks that are started at once, as by several programs, share no id either.
+#[test]
+fn mocks_started_at_once_share_no_id() {
+    let root = tempdir();
+    let mocks: Vec<Mock> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8)
+            .map(|n| {
+                let host = FakeHost::with_cpus(root.path(), "0-3").unwrap();
+                let start = move || {
+                    Mock::spawn(
+                        Guest::proxmox(100 + n, 1, 2),
+                        Threads::Fake(host),
+                        Script::healthy(),
+                    )
+                };
+                scope.spawn(start)
+            })
+            .collect();
+        starts
+            .into_iter()
+            .map(|start| start.join().unwrap().unwrap())
+            .collect()
+    });
+    let pids: std::collections::BTreeSet<u32> = mocks.iter().map(Mock::pid).collect();
+    assert_eq!(pids.len(), 8);
+    for mock in &mocks {
+        let pid = std::fs::read_to_string(mock.pid_file().unwrap()).unwrap();
+        assert_eq!(pid, format!("{}\n", mock.pid()));
+        Client::ready(mock);
+    }
+}

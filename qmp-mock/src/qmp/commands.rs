@@ -180,8 +180,7 @@ fn device_add(machine: &mut Machine, args: &Map<String, Value>) -> Outcome {
     let thread = part("thread-id", guest.threads, false)?;
     let index = ((socket * guest.dies + die) * guest.cores + core) * guest.threads + thread;
     machine.plug(index, &id)?;
-    // Without a running system nothing answers.
-    let answers = machine.state == RunState::Running && machine.guest.unplug != Unplug::NotBooted;
+    let answers = machine.is_up();
     let ost = Later::Ost {
         id,
         index,

@@ -15,6 +15,9 @@ use crate::cmdline::command_line;
 use crate::guest::{Guest, Vhost};
 use crate::masks::{Mask, parse_list, to_list};
 
+/// Where the simulated kernel keeps the mask that was asked for a thread, as a kernel from 6.2 on remembers it.
+const ASKED: &str = "requested_cpus";
+
 /// The made-up threads of one mock.
 #[derive(Debug)]
 pub(crate) struct FakeCrew {
@@ -35,6 +38,8 @@ pub(crate) struct FakeCrew {
 struct Traits {
     comm: String,
     cpu_bits: u32,
+    /// The mask that taskset asked for.
+    asked: Option<String>,
     /// The last mask that was written.
     mask: Mask,
     mems: Mask,
@@ -73,6 +78,7 @@ impl FakeCrew {
             traits: Traits {
                 comm: guest.process_comm(),
                 cpu_bits: host.cpu_ids,
+                asked: FakeHost::asked(guest)?,
                 mask: mask.clone(),
                 mems,
                 threads: 3 + vcpus + guest.iothreads.len() + (vhost + guest.workers) as usize,
@@ -208,6 +214,15 @@ impl FakeCrew {
         Ok(self.traits.mask.clone())
     }
 
+    /// The mask that was asked for the main thread: a new thread inherits that, too (kernels from 6.2 on).
+    fn asked(&self) -> Option<String> {
+        if !self.published {
+            return self.traits.asked.clone();
+        }
+        let main = self.dir.join("task").join(self.pid.to_string());
+        fs::read_to_string(main.join(ASKED)).ok()
+    }
+
     fn add(&mut self, comm: &str, running: bool, mask: &Mask) -> Result<u32, MockError> {
         let tid = self.next_id()?;
         let tasks = self.dir.join("task");
@@ -259,7 +274,11 @@ impl FakeCrew {
         };
         file("comm", format!("{comm}\n"))?;
         file("stat", task.stat())?;
-        file("status", task.status())
+        file("status", task.status())?;
+        match self.asked() {
+            Some(asked) => file(ASKED, asked),
+            None => Ok(()),
+        }
     }
 
     fn task<'a>(

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::Places;
 use crate::MockError;
 use crate::guest::Guest;
-use crate::masks::parse_list;
+use crate::masks::{parse_list, to_list};
 
 /// Ids that a mock has for itself: its process gets the first, its threads the next ones.
 pub(super) const BLOCK: u32 = 8192;
@@ -87,6 +87,12 @@ impl FakeHost {
             socket: self.socket.clone().unwrap_or(socket),
             pid_file: Some(pid_file),
         }
+    }
+
+    /// What taskset asks the kernel for, if the guest was started by it: the kernel narrows that, and remembers it.
+    pub(super) fn asked(guest: &Guest) -> Result<Option<String>, MockError> {
+        let list = guest.affinity.as_deref().map(parse_list).transpose()?;
+        Ok(list.map(|list| format!("{}\n", to_list(&list))))
     }
 
     /// CPUs of the guest's first thread: those of taskset where the host and the cgroup allow them.
