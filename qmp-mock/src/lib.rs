@@ -28,8 +28,6 @@
 //!
 //! It shares no code with the engine that it is there to test.
 
-#![forbid(unsafe_code)]
-
 mod cmdline;
 mod error;
 mod faults;

@@ -4,8 +4,6 @@
 //! process. Once it can be connected to, it prints one line of JSON: pid, socket, vCPUs and iothreads with their threads.
 //! It ends on `quit`, SIGTERM or SIGINT (or, with `--with-stdin`, when its standard input ends), and removes what it made.
 
-#![forbid(unsafe_code)]
-
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
