@@ -1,11 +1,37 @@
-//! What the command line means: the machine it is about.
+//! What the command line means: the machine, the guests, and what is laid over their settings.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use numapin_core::guest::flags::{Overrides, Typed};
+use numapin_core::id::Vmid;
+use numapin_core::policy::PolicyPatch;
 use numapin_core::root::Root;
 
-use crate::args::Global;
+use crate::args::{Global, OneGuest, With};
 use crate::fault::Fault;
+
+/// Which guest a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GuestRef {
+    /// A guest of this node by its number.
+    Vmid(Vmid),
+    /// A config file.
+    File(PathBuf),
+    /// A plain QEMU by its QMP socket.
+    Qmp(PathBuf),
+}
+
+/// What is laid over a guest's config and policy.
+#[derive(Debug, Default)]
+pub(crate) struct Over {
+    /// Over the config.
+    pub(crate) guest: Overrides,
+    /// The policy as a whole, from `--policy`.
+    pub(crate) policy: Option<PolicyPatch>,
+    /// Single keys of the policy.
+    pub(crate) keys: PolicyPatch,
+}
 
 /// The machine that the command is about.
 ///
@@ -22,4 +48,74 @@ pub(crate) fn root(global: &Global) -> Result<Root, Fault> {
 /// The directory of the machine that the command is about; `None`: this machine.
 pub(crate) fn directory(global: &Global) -> Option<&Path> {
     global.sysfs_root.as_deref().or(global.root.as_deref())
+}
+
+/// How long QMP may take.
+pub(crate) fn deadline(global: &Global) -> Duration {
+    // The grammar lets through only what a duration can hold.
+    Duration::try_from_secs_f64(global.deadline).unwrap_or(Duration::from_secs(5))
+}
+
+/// The guest that a word names: digits are a VMID, anything else a path.
+pub(crate) fn guest_ref(word: &str) -> Result<GuestRef, Fault> {
+    if word.bytes().all(|b| b.is_ascii_digit()) {
+        let vmid = word.parse().map_err(|_| {
+            Fault::usage(format!(
+                "{word:?} is not a VMID (expected 100 to 999999999)"
+            ))
+        })?;
+        return Ok(GuestRef::Vmid(Vmid(vmid)));
+    }
+    Ok(GuestRef::File(PathBuf::from(word)))
+}
+
+/// The guest of a command about one guest.
+pub(crate) fn one_guest(args: &OneGuest) -> Result<GuestRef, Fault> {
+    match (&args.guest, &args.with.qmp) {
+        (Some(_), Some(_)) => Err(Fault::usage(
+            "GUEST and --qmp can't be together: --qmp is for a plain QEMU, whose shape it tells itself",
+        )),
+        (Some(word), None) => guest_ref(word),
+        (None, Some(socket)) => Ok(GuestRef::Qmp(socket.clone())),
+        (None, None) => Err(Fault::usage(
+            "no guest is named (expected a VMID, the path of a .conf file, or --qmp SOCKET)",
+        )),
+    }
+}
+
+/// What the flags lay over a guest's config and policy.
+///
+/// # Errors
+/// The first flag that is not understood.
+pub(crate) fn over(with: &With) -> Result<Over, Fault> {
+    let typed = Typed {
+        affinity: with.affinity.as_deref(),
+        sockets: with.sockets.as_deref(),
+        cores: with.cores.as_deref(),
+        numa: with.numa.as_deref(),
+        host_nodes: with.host_node.iter().map(String::as_str).collect(),
+    };
+    let policy = with.policy.as_deref().map(str::parse).transpose();
+    let mut keys = PolicyPatch::default();
+    let flags = [
+        ("vcpus", "--mode", &with.mode),
+        ("smt", "--smt", &with.smt),
+        ("overlap", "--overlap", &with.overlap),
+        ("isolated", "--isolated", &with.isolated),
+        ("kind", "--kind", &with.kind),
+        ("emulator", "--emulator", &with.emulator),
+        ("iothreads", "--iothreads", &with.iothreads),
+        ("vhost", "--vhost", &with.vhost),
+    ];
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            keys.set(key, value)
+                .map_err(|e| Fault::usage(format!("{flag}: {e}")))?;
+        }
+    }
+    Ok(Over {
+        guest: typed.understand().map_err(Fault::usage)?,
+        policy: policy.map_err(|e| Fault::usage(format!("--policy: {e}")))?,
+        keys,
+    })
 }

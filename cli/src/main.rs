@@ -7,6 +7,7 @@ mod args;
 mod command;
 mod fault;
 mod intent;
+mod load;
 mod planned;
 mod render;
 
@@ -44,6 +45,8 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
     let global = &cli.global;
     match &cli.command {
         Command::Topology => command::topology::run(global),
+        Command::Plan(args) => command::plan::run(global, args),
+        Command::Check(args) => command::plan::check(global, args),
         Command::Record(args) => command::record::run(global, args),
         _ => Err(Fault::usage("not built yet")),
     }

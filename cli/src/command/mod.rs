@@ -1,4 +1,5 @@
 //! One file a command: what is read, what is asked of the engine, what is printed.
 
+pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod topology;

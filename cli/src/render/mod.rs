@@ -1,5 +1,7 @@
 //! The answer as text or as JSON; one file a form. Nothing is decided here.
 
 pub(crate) mod json;
+pub(crate) mod plan;
 mod table;
 pub(crate) mod topology;
+pub(crate) mod violations;

@@ -4,14 +4,19 @@ use std::fmt::Write as _;
 
 use numapin_core::guest::Guest;
 use numapin_core::idset::VcpuSet;
-use numapin_core::placement::{Plan, PlacedVcpu, Value};
+use numapin_core::placement::{PlacedVcpu, Plan, Value};
 use numapin_core::policy::{Mode, Policy};
 
 use crate::planned::Planned;
 
 /// One plan as text.
 pub(crate) fn text(planned: &Planned) -> String {
-    let Planned { guest, policy, source, plan } = planned;
+    let Planned {
+        guest,
+        policy,
+        source,
+        plan,
+    } = planned;
     let mut out = head(guest, policy, source);
     if policy.mode == Mode::None {
         out.push_str("  nothing is pinned\n");
@@ -20,8 +25,16 @@ pub(crate) fn text(planned: &Planned) -> String {
         if node.host_nodes.is_empty() {
             continue;
         }
-        let nodes = if node.host_nodes.len() == 1 { "host node" } else { "host nodes" };
-        let _ = writeln!(out, "  virtual node {} -> {nodes} {}", node.virtual_node, node.host_nodes);
+        let nodes = if node.host_nodes.len() == 1 {
+            "host node"
+        } else {
+            "host nodes"
+        };
+        let _ = writeln!(
+            out,
+            "  virtual node {} -> {nodes} {}",
+            node.virtual_node, node.host_nodes
+        );
         for (vcpus, cpus) in together(plan, &node.vcpus) {
             let (vcpu, cpu) = (plural(vcpus.len(), "vcpu"), plural(cpus.cpus.len(), "cpu"));
             let _ = writeln!(out, "    {vcpu} {vcpus} -> {cpu} {}", cpus.cpus);
@@ -48,7 +61,11 @@ pub(crate) fn text(planned: &Planned) -> String {
 
 /// Guest, shape and policy on one line.
 fn head(guest: &Guest, policy: &Policy, source: &str) -> String {
-    let threads = if guest.threads > 1 { format!(" x {} threads", guest.threads) } else { String::new() };
+    let threads = if guest.threads > 1 {
+        format!(" x {} threads", guest.threads)
+    } else {
+        String::new()
+    };
     let nodes = match guest.virtual_nodes.len() {
         1 => "1 virtual node".to_owned(),
         n => format!("{n} virtual nodes"),
@@ -64,7 +81,11 @@ fn head(guest: &Guest, policy: &Policy, source: &str) -> String {
 /// Neighbouring vCPUs of a virtual node with the same mask, so that a mode with one mask for all takes one line.
 fn together<'a>(plan: &'a Plan, vcpus: &VcpuSet) -> Vec<(VcpuSet, &'a PlacedVcpu)> {
     let mut groups: Vec<(VcpuSet, &PlacedVcpu)> = Vec::new();
-    for placed in plan.vcpus.iter().filter(|placed| vcpus.contains(placed.vcpu)) {
+    for placed in plan
+        .vcpus
+        .iter()
+        .filter(|placed| vcpus.contains(placed.vcpu))
+    {
         match groups.last_mut() {
             Some((group, first)) if first.cpus == placed.cpus => {
                 group.insert(placed.vcpu);
@@ -82,10 +103,25 @@ fn cost(plan: &Plan) -> String {
         Value::Fraction(fraction) => *fraction == Default::default(),
         Value::Fractions(list) => list.is_empty(),
     };
-    let items: Vec<_> =
-        plan.cost.iter().filter(|(_, value)| !zero(value)).map(|(item, value)| format!("{item} {value}")).collect();
-    let items = if items.is_empty() { "0 in every item".to_owned() } else { items.join(", ") };
-    format!("{items}; {}", if plan.optimal { "proved the lowest" } else { "not proved the lowest" })
+    let items: Vec<_> = plan
+        .cost
+        .iter()
+        .filter(|(_, value)| !zero(value))
+        .map(|(item, value)| format!("{item} {value}"))
+        .collect();
+    let items = if items.is_empty() {
+        "0 in every item".to_owned()
+    } else {
+        items.join(", ")
+    };
+    format!(
+        "{items}; {}",
+        if plan.optimal {
+            "proved the lowest"
+        } else {
+            "not proved the lowest"
+        }
+    )
 }
 
 fn count(n: u32, what: &str) -> String {
@@ -94,4 +130,14 @@ fn count(n: u32, what: &str) -> String {
 
 fn plural(n: usize, what: &str) -> String {
     format!("{what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// That a guest fits, with what is worth knowing.
+pub(crate) fn fits(planned: &Planned) -> String {
+    let mut out = head(&planned.guest, &planned.policy, &planned.source);
+    out.push_str("  it fits\n");
+    for note in &planned.plan.notes {
+        let _ = writeln!(out, "  note: {note}");
+    }
+    out
 }

@@ -1,4 +1,4 @@
-//! The JSON of every command. It changes only by addition; sets of ids are strings in the kernel's list form.
+//! The JSON of `topology`.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,7 @@ use numapin_core::id::{CoreId, CpuId, L3Id, NodeId, PackageId};
 use numapin_core::idset::CpuSet;
 use serde::Serialize;
 
-use crate::fault::{Fault, FaultKind};
-
-/// The version of every JSON answer.
-pub(crate) const SCHEMA: u32 = 1;
-
-/// A document on one line, as it is printed.
-pub(crate) fn line(document: &impl Serialize) -> String {
-    // Our own documents have string keys only, so that writing them can't fail.
-    serde_json::to_string(document).unwrap_or_default()
-}
-
-/// The answer of a command that ended in a fault.
-#[derive(Serialize)]
-pub(crate) struct FaultDocument<'a> {
-    schema: u32,
-    error: ErrorBody<'a>,
-}
-
-#[derive(Serialize)]
-struct ErrorBody<'a> {
-    kind: FaultKind,
-    message: &'a str,
-}
-
-impl<'a> From<&'a Fault> for FaultDocument<'a> {
-    fn from(fault: &'a Fault) -> Self {
-        Self {
-            schema: SCHEMA,
-            error: ErrorBody {
-                kind: fault.kind,
-                message: &fault.message,
-            },
-        }
-    }
-}
+use super::SCHEMA;
 
 /// The answer of `topology`.
 #[derive(Serialize)]

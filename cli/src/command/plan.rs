@@ -1,0 +1,97 @@
+//! `numapin plan` and `numapin check`.
+
+use numapin_core::placement::plan;
+use numapin_core::violation::Violations;
+
+use crate::Answer;
+use crate::args::{Format, Global, Guests, OneGuest};
+use crate::fault::{Exit, Fault};
+use crate::intent::{self, GuestRef, Over};
+use crate::load::Node;
+use crate::planned::Planned;
+use crate::render::{self, json};
+use crate::tell;
+
+/// Plans guests in order, each seeing the ones before, and prints the plans.
+pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
+    let guests: Vec<_> = args
+        .guests
+        .iter()
+        .map(|word| intent::guest_ref(word))
+        .collect::<Result<_, _>>()?;
+    let (plans, refused) = plan_all(global, &guests, &intent::over(&args.with)?)?;
+    let out = match global.format {
+        Format::Json => json::line(&json::PlanDocument::new(&plans, &refused)) + "\n",
+        Format::Text => {
+            let mut blocks: Vec<_> = plans.iter().map(render::plan::text).collect();
+            blocks.extend(refused.iter().map(render::violations::text));
+            blocks.join("\n")
+        }
+    };
+    let exit = if refused.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Constraints
+    };
+    Ok(Answer { out, exit })
+}
+
+/// Says whether one guest fits.
+pub(crate) fn check(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
+    let guest = intent::one_guest(args)?;
+    let (plans, refused) = plan_all(global, &[guest], &intent::over(&args.with)?)?;
+    let out = match global.format {
+        Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
+        Format::Text if refused.is_empty() => plans.iter().map(render::plan::fits).collect(),
+        Format::Text => refused
+            .iter()
+            .map(render::violations::text)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    let exit = if refused.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Constraints
+    };
+    Ok(Answer { out, exit })
+}
+
+fn plan_all(
+    global: &Global,
+    guests: &[GuestRef],
+    over: &Over,
+) -> Result<(Vec<Planned>, Vec<Violations>), Fault> {
+    let mut warn = Vec::new();
+    let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    let mut plans: Vec<Planned> = Vec::new();
+    let mut refused = Vec::new();
+    for which in guests {
+        let loaded = match node.guest(which, over, &mut warn)? {
+            Ok(loaded) => loaded,
+            Err(violations) => {
+                refused.push(violations);
+                continue;
+            }
+        };
+        node.allow(loaded.guest.vmid, loaded.process.map(|process| process.pid))?;
+        let live = node.claims(&loaded.guest, loaded.process);
+        let claims = plans.iter().fold(live, |claims, before| {
+            claims.with_plan(&node.host, &before.guest, &before.plan)
+        });
+        match plan(&node.host, &loaded.guest, &claims, &loaded.policy) {
+            Ok(plan) => {
+                node.forget(&loaded.guest);
+                plans.push(Planned {
+                    guest: loaded.guest,
+                    policy: loaded.policy,
+                    source: loaded.source,
+                    plan,
+                });
+            }
+            Err(violations) => refused.push(violations),
+        }
+    }
+    warn.iter().for_each(|line| tell(line));
+    Ok((plans, refused))
+}

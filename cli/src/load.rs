@@ -1,0 +1,235 @@
+//! Reads what a command needs to know of a node and of a guest, in the order of the flow. What it means is the engine's business.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use numapin_core::claims::Claims;
+use numapin_core::claims::live::{self, Live, Own};
+use numapin_core::guest::pve::{self, Beside, GuestConfig, HostPci, Pending};
+use numapin_core::guest::{Device, Guest, GuestName, Running};
+use numapin_core::host::pci::{self, PciAddress};
+use numapin_core::host::sysfs::{self, Want};
+use numapin_core::host::{Host, cpuset, memory};
+use numapin_core::id::{Pid, Vmid};
+use numapin_core::policy::Policy;
+use numapin_core::process::{Process, guest_process};
+use numapin_core::root::{self, Root};
+use numapin_core::violation::Violations;
+
+use crate::fault::Fault;
+use crate::intent::{GuestRef, Over};
+
+/// A node: its host, and what runs on it.
+pub(crate) struct Node {
+    /// Where it is.
+    pub(crate) root: Root,
+    /// Its host.
+    pub(crate) host: Host,
+    /// What runs on it.
+    pub(crate) live: Live,
+}
+
+/// A guest that can be planned.
+pub(crate) struct Loaded {
+    /// The guest.
+    pub(crate) guest: Guest,
+    /// Its QEMU, where it runs.
+    pub(crate) process: Option<Process>,
+    /// Its policy.
+    pub(crate) policy: Policy,
+    /// Where the policy came from.
+    pub(crate) source: String,
+}
+
+/// A guest's config, before it is known whether the guest holds together.
+struct Config {
+    name: GuestName,
+    vmid: Option<Vmid>,
+    config: GuestConfig,
+    process: Option<Process>,
+}
+
+impl Node {
+    /// Reads a node.
+    ///
+    /// # Errors
+    /// Its host can't be read, or what runs on it can't be listed.
+    pub(crate) fn read(root: Root, warn: &mut Vec<String>) -> Result<Self, Fault> {
+        let host = sysfs::read(&root, Want::PLAN)?;
+        let live = live::read(&root)?;
+        warn.extend(host.warnings.iter().map(ToString::to_string));
+        warn.extend(live.warnings.iter().map(ToString::to_string));
+        Ok(Self { root, host, live })
+    }
+
+    /// Restricts the host to what a guest's cgroup allows.
+    pub(crate) fn allow(&mut self, vmid: Option<Vmid>, pid: Option<Pid>) -> Result<(), Fault> {
+        self.host.allowed = cpuset::allowed(&self.root, &self.host.online(), vmid, pid)?;
+        Ok(())
+    }
+
+    /// What the other guests hold.
+    pub(crate) fn claims(&self, guest: &Guest, process: Option<Process>) -> Claims {
+        let own = Own {
+            vmid: guest.vmid,
+            pid: process.map(|process| process.pid),
+        };
+        self.live.claims(&self.host.online(), own)
+    }
+
+    /// Takes a guest out of what runs: a plan stands for it from now on.
+    pub(crate) fn forget(&mut self, guest: &Guest) {
+        self.live
+            .guests
+            .retain(|live| live.vmid != guest.vmid || guest.vmid.is_none());
+    }
+
+    /// A guest of a config, with its policy. The outer fault is about files, the inner result about the guest.
+    pub(crate) fn guest(
+        &self,
+        which: &GuestRef,
+        over: &Over,
+        warn: &mut Vec<String>,
+    ) -> Result<Result<Loaded, Violations>, Fault> {
+        let Config {
+            name,
+            vmid,
+            config,
+            process,
+        } = self.config(which, warn)?;
+        let (policy, source) = policy(&config, over)?;
+        let running = match process {
+            Some(process) => Some(Running {
+                memory_mib: memory::of_cgroup(&self.root, vmid, Some(process.pid))?,
+            }),
+            None => None,
+        };
+        let beside = Beside {
+            vmid,
+            devices: self.devices(&config)?,
+            running,
+        };
+        Ok(config.guest(name, &over.guest, beside).map(|guest| Loaded {
+            guest,
+            process,
+            policy,
+            source,
+        }))
+    }
+
+    fn config(&self, which: &GuestRef, warn: &mut Vec<String>) -> Result<Config, Fault> {
+        let (path, vmid) = match which {
+            GuestRef::Vmid(vmid) => (self.config_path(*vmid)?, Some(*vmid)),
+            GuestRef::File(path) => (path.clone(), vmid_of(path)),
+            GuestRef::Qmp(socket) => {
+                return Err(Fault::usage(format!(
+                    "{}: a guest of --qmp has no config",
+                    socket.display()
+                )));
+            }
+        };
+        // A file that only looks like a guest's says nothing about the guest of that number which may run here.
+        let ours = matches!(which, GuestRef::Vmid(_)) || path.starts_with(self.root.etc_pve());
+        let process = match vmid.filter(|_| ours) {
+            Some(vmid) => guest_process(&self.root, vmid).map_err(Fault::system)?,
+            None => None,
+        };
+        let text = root::read_text(&path)?.ok_or_else(|| {
+            Fault::usage(format!(
+                "{}: there is no such file (expected a VMID or the path of a .conf file)",
+                path.display()
+            ))
+        })?;
+        let pending = if process.is_some() {
+            Pending::Leave
+        } else {
+            Pending::Merge
+        };
+        let parsed = pve::parse(&path, &text, pending).map_err(Fault::malformed)?;
+        warn.extend(parsed.warnings.iter().map(ToString::to_string));
+        let name = match vmid {
+            Some(vmid) => vmid.to_string(),
+            None => path
+                .file_stem()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned(),
+        };
+        Ok(Config {
+            name: GuestName(name),
+            vmid,
+            config: parsed.config,
+            process,
+        })
+    }
+
+    /// The config of a guest: of this node, or of another one of the cluster, from which it may be coming.
+    fn config_path(&self, vmid: Vmid) -> Result<PathBuf, Fault> {
+        let file = format!("{vmid}.conf");
+        let here = self.root.etc_pve().join("qemu-server").join(&file);
+        if here.exists() {
+            return Ok(here);
+        }
+        let nodes = self.root.etc_pve().join("nodes");
+        let mut elsewhere: Vec<_> = fs::read_dir(&nodes)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|node| node.path().join("qemu-server").join(&file))
+            .filter(|path| path.exists())
+            .collect();
+        elsewhere.sort();
+        elsewhere.into_iter().next().ok_or_else(|| {
+            Fault::usage(format!(
+                "guest {vmid} has no config: {} does not exist (on a dump without /etc/pve give the path of a .conf file)",
+                here.display()
+            ))
+        })
+    }
+
+    fn devices(&self, config: &GuestConfig) -> Result<Vec<Device>, Fault> {
+        let mut devices = Vec::new();
+        for hostpci in config.hostpci.values() {
+            if let HostPci::Host(addresses) = &hostpci.value {
+                for address in addresses {
+                    let parsed: PciAddress = address.parse().map_err(Fault::malformed)?;
+                    devices.push(Device {
+                        address: address.clone(),
+                        node: pci::node(&self.root, parsed)?,
+                    });
+                }
+            }
+        }
+        Ok(devices)
+    }
+}
+
+/// The VMID that the name of a config file tells.
+fn vmid_of(path: &Path) -> Option<Vmid> {
+    let stem = path.file_stem()?.to_str()?;
+    let digits = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
+    stem.parse().ok().filter(|_| digits).map(Vmid)
+}
+
+fn policy(config: &GuestConfig, over: &Over) -> Result<(Policy, String), Fault> {
+    let (policy, source) = match (&over.policy, &config.pinning) {
+        (Some(patch), _) => (patch.over(&Policy::default()), "--policy".to_owned()),
+        (None, Some(pinning)) => {
+            let policy = pinning
+                .value
+                .parse()
+                .map_err(|e| Fault::malformed(format!("line {}: pinning: {e}", pinning.line)))?;
+            (
+                policy,
+                format!("pinning: in the config, line {}", pinning.line),
+            )
+        }
+        (None, None) => (Policy::default(), "default".to_owned()),
+    };
+    let source = if over.keys.is_empty() {
+        source
+    } else {
+        format!("{source}, with flags over it")
+    };
+    Ok((over.keys.over(&policy), source))
+}

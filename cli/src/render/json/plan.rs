@@ -1,0 +1,169 @@
+//! The JSON of `plan` and `check`.
+
+use numapin_core::guest::{Guest, GuestName};
+use numapin_core::id::Vmid;
+use numapin_core::placement::{Cost, Note, PlacedNode, PlacedVcpu, ThreadMasks};
+use numapin_core::policy::{Isolated, Kind, Mode, Overlap, Place, Policy, Require, Smt};
+use numapin_core::violation::{Violation, Violations};
+use serde::Serialize;
+
+use super::SCHEMA;
+use crate::planned::Planned;
+
+/// The answer of `plan`.
+#[derive(Serialize)]
+pub(crate) struct PlanDocument<'a> {
+    schema: u32,
+    plans: Vec<PlanBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    violations: Vec<ViolationBody<'a>>,
+}
+
+/// The answer of `check`.
+#[derive(Serialize)]
+pub(crate) struct CheckDocument<'a> {
+    schema: u32,
+    ok: bool,
+    violations: Vec<ViolationBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct PlanBody<'a> {
+    guest: GuestBody<'a>,
+    policy: PolicyBody<'a>,
+    virtual_nodes: &'a [PlacedNode],
+    vcpus: &'a [PlacedVcpu],
+    threads: &'a ThreadMasks,
+    cost: &'a Cost,
+    optimal: bool,
+    bound: Option<&'a Cost>,
+    notes: Vec<NoteBody<'a>>,
+}
+
+#[derive(Serialize)]
+struct GuestBody<'a> {
+    name: &'a GuestName,
+    vmid: Option<Vmid>,
+    sockets: u32,
+    cores: u32,
+    threads: u32,
+    numa: bool,
+}
+
+#[derive(Serialize)]
+struct PolicyBody<'a> {
+    mode: Mode,
+    smt: Smt,
+    overlap: Overlap,
+    isolated: Isolated,
+    kind: Kind,
+    emulator: Option<Place>,
+    iothreads: Option<Place>,
+    vhost: Option<Place>,
+    require: Require,
+    source: &'a str,
+}
+
+/// A note with its text beside its own fields.
+#[derive(Serialize)]
+struct NoteBody<'a> {
+    #[serde(flatten)]
+    note: &'a Note,
+    message: String,
+}
+
+/// A violation with its guest and its text beside its own fields.
+#[derive(Serialize)]
+struct ViolationBody<'a> {
+    guest: &'a GuestName,
+    #[serde(flatten)]
+    violation: &'a Violation,
+    message: String,
+}
+
+impl<'a> PlanDocument<'a> {
+    /// Plans that stand, and the reasons of guests that were refused.
+    pub(crate) fn new(plans: &'a [Planned], refused: &'a [Violations]) -> Self {
+        Self {
+            schema: SCHEMA,
+            plans: plans.iter().map(body).collect(),
+            violations: reasons(refused),
+        }
+    }
+}
+
+impl<'a> CheckDocument<'a> {
+    /// Whether a guest fits, and if not, why.
+    pub(crate) fn new(refused: &'a [Violations]) -> Self {
+        Self {
+            schema: SCHEMA,
+            ok: refused.is_empty(),
+            violations: reasons(refused),
+        }
+    }
+}
+
+fn body(planned: &Planned) -> PlanBody<'_> {
+    let Planned {
+        guest,
+        policy,
+        source,
+        plan,
+    } = planned;
+    PlanBody {
+        guest: guest_body(guest),
+        policy: policy_body(policy, source),
+        virtual_nodes: &plan.virtual_nodes,
+        vcpus: &plan.vcpus,
+        threads: &plan.threads,
+        cost: &plan.cost,
+        optimal: plan.optimal,
+        bound: plan.bound.as_ref(),
+        notes: plan
+            .notes
+            .iter()
+            .map(|note| NoteBody {
+                note,
+                message: note.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn guest_body(guest: &Guest) -> GuestBody<'_> {
+    GuestBody {
+        name: &guest.name,
+        vmid: guest.vmid,
+        sockets: guest.sockets,
+        cores: guest.cores,
+        threads: guest.threads,
+        numa: guest.numa,
+    }
+}
+
+fn policy_body<'a>(policy: &Policy, source: &'a str) -> PolicyBody<'a> {
+    PolicyBody {
+        mode: policy.mode,
+        smt: policy.smt,
+        overlap: policy.overlap,
+        isolated: policy.isolated,
+        kind: policy.kind,
+        emulator: policy.emulator,
+        iothreads: policy.iothreads,
+        vhost: policy.vhost,
+        require: policy.require,
+        source,
+    }
+}
+
+fn reasons(refused: &[Violations]) -> Vec<ViolationBody<'_>> {
+    refused.iter().flat_map(of_guest).collect()
+}
+
+fn of_guest(violations: &Violations) -> impl Iterator<Item = ViolationBody<'_>> {
+    violations.list.iter().map(|violation| ViolationBody {
+        guest: &violations.guest,
+        violation,
+        message: violation.to_string(),
+    })
+}
