@@ -301,3 +301,6 @@ fn broken(step: Step, source: io::Error) -> QmpErrorKind {
         _ => QmpErrorKind::Io { step, source },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,3 +177,132 @@ fn shortened(value: &Value) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    use rstest::rstest;
+    use serde_json::json;
+
+    use super::*;
+
+    /// The recorded replies; none, said so, where they are not to be had.
+    fn recordings() -> Vec<(PathBuf, Value)> {
+        let required = std::env::var("NUMAPIN_REQUIRE").is_ok_and(|parts| parts.contains("data"));
+        let Some(data) = std::env::var_os("NUMAPIN_DATA") else {
+            assert!(!required, "NUMAPIN_DATA is not set");
+            eprintln!("passed over: NUMAPIN_DATA is not set");
+            return Vec::new();
+        };
+        let files = std::fs::read_dir(Path::new(&data).join("qmp")).unwrap();
+        let mut files: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        let read = |file: PathBuf| {
+            let value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+            (file, value)
+        };
+        files.into_iter().map(read).collect()
+    }
+
+    /// Every answer to a command in a recording, wherever it stands.
+    fn answers<'a>(recording: &'a Value, key: &str) -> Vec<&'a Value> {
+        let Some(object) = recording.as_object() else {
+            return Vec::new();
+        };
+        let named = object.iter().filter(|(name, _)| name.starts_with(key));
+        named
+            .filter_map(|(_, answer)| answer.get("return"))
+            .collect()
+    }
+
+    #[test]
+    fn recorded_vcpus_are_read_with_their_host_threads() {
+        for (file, recording) in recordings() {
+            for answer in answers(&recording, "query-cpus-fast") {
+                let vcpus = vcpus(answer).unwrap();
+                assert_eq!(
+                    vcpus.len(),
+                    answer.as_array().unwrap().len(),
+                    "{}",
+                    file.display()
+                );
+                for (vcpu, raw) in vcpus.iter().zip(answer.as_array().unwrap()) {
+                    assert_eq!(i64::from(vcpu.tid.0), raw["thread-id"].as_i64().unwrap());
+                    assert_eq!(u64::from(vcpu.index.0), raw["cpu-index"].as_u64().unwrap());
+                    assert_eq!(
+                        vcpu.node.map(|n| u64::from(n.0)),
+                        raw["props"]["node-id"].as_u64()
+                    );
+                    assert_eq!(
+                        vcpu.thread.map(u64::from),
+                        raw["props"]["thread-id"].as_u64()
+                    );
+                }
+            }
+            for answer in answers(&recording, "query-iothreads") {
+                assert_eq!(
+                    iothreads(answer).unwrap().len(),
+                    answer.as_array().unwrap().len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn plug_order_and_gaps_stay() {
+        let answer = json!([
+            {"thread-id": 18962, "props": {"core-id": 0, "thread-id": 0, "node-id": 0, "socket-id": 0}, "qom-path": "x", "cpu-index": 0, "target": "x86_64"},
+            {"thread-id": 18965, "props": {"core-id": 5, "thread-id": 1, "node-id": 1, "die-id": 0, "cluster-id": 9}, "cpu-index": 5, "target": "not-yet-made"},
+            {"thread-id": 18966, "cpu-index": 2},
+        ]);
+        let vcpus = vcpus(&answer).unwrap();
+        let short: Vec<_> = vcpus
+            .iter()
+            .map(|v| (v.index.0, v.tid.0, v.node, v.die, v.thread))
+            .collect();
+        let nodes = [Some(VnodeId(0)), Some(VnodeId(1)), None];
+        assert_eq!(
+            short,
+            [
+                (0, 18962, nodes[0], None, Some(0)),
+                (5, 18965, nodes[1], Some(0), Some(1)),
+                (2, 18966, nodes[2], None, None)
+            ]
+        );
+    }
+
+    #[rstest]
+    #[case::null(json!(null), "the answer is not a list of objects")]
+    #[case::object(json!({}), "the answer is not a list of objects")]
+    #[case::numbers(json!([1]), "the answer is not a list of objects")]
+    #[case::empty(json!([]), "the answer lists no vcpu")]
+    #[case::no_index(json!([{"thread-id": 9}]), "entry 0 has no cpu-index")]
+    #[case::negative(json!([{"cpu-index": -1, "thread-id": 9}]), "entry 0 has cpu-index -1 (expected a number from 0 to 65535)")]
+    #[case::huge(json!([{"cpu-index": 1e30, "thread-id": 9}]), "entry 0 has cpu-index 1e+30 (expected a number from 0 to 65535)")]
+    #[case::text(json!([{"cpu-index": "0", "thread-id": 9}]), "entry 0 has cpu-index \"0\" (expected a number from 0 to 65535)")]
+    #[case::doubled(json!([{"cpu-index": 3, "thread-id": 9}, {"cpu-index": 3, "thread-id": 10}]), "vcpu 3 is listed twice (expected each cpu-index once)")]
+    #[case::no_thread(json!([{"cpu-index": 0, "props": {"thread-id": 0}}]), "entry 0 has no thread-id")]
+    #[case::thread_zero(json!([{"cpu-index": 0, "thread-id": 8}, {"cpu-index": 1, "thread-id": 0}]), "entry 1 has thread-id 0 (expected the id of a host thread, above 0)")]
+    #[case::thread_negative(json!([{"cpu-index": 0, "thread-id": -4711}]), "entry 0 has thread-id -4711 (expected the id of a host thread, above 0)")]
+    #[case::thread_beyond(json!([{"cpu-index": 0, "thread-id": 4_294_967_297_i64}]), "entry 0 has thread-id 4294967297 (expected the id of a host thread, above 0)")]
+    #[case::long(json!([{"cpu-index": "x".repeat(99), "thread-id": 9}]), "entry 0 has cpu-index \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... (expected a number from 0 to 65535)")]
+    fn what_can_not_be_meant_is_named(#[case] answer: Value, #[case] expected: &str) {
+        assert_eq!(vcpus(&answer).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn iothreads_need_a_name_and_a_thread() {
+        let good = json!([{"poll-shrink": 0, "thread-id": 16749, "id": "iothread-virtio1"}]);
+        let expected = Iothread {
+            id: "iothread-virtio1".into(),
+            tid: Tid(16749),
+        };
+        assert_eq!(iothreads(&good), Ok(vec![expected]));
+        assert_eq!(iothreads(&json!([])), Ok(vec![]));
+        let told = |answer| iothreads(&answer).unwrap_err().to_string();
+        assert_eq!(told(json!([{"thread-id": 5}])), "entry 0 has no id");
+        assert_eq!(told(json!([{"id": "a"}])), "entry 0 has no thread-id");
+        assert_eq!(told(json!("none")), "the answer is not a list of objects");
+    }
+}
