@@ -309,3 +309,6 @@ fn stat(dir: &Path) -> Result<Option<Stat>, ProcessError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

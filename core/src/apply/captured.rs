@@ -66,15 +66,18 @@ impl Affinity for Captured {
         if usable.is_empty() {
             return Err(AffinityError::NothingUsable);
         }
-        tree::write_mask(&dir, &usable)?;
+        // First what may be refused, so that nothing is half done.
         if self.remembers {
             tree::write_requested(&dir, cpus)?;
         }
-        Ok(())
+        Ok(tree::write_mask(&dir, &usable)?)
     }
 
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
-        let mask = tree::read_mask(&self.dir(thread)?)?;
+        let mask = match tree::read_mask(&self.dir(thread)?) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(AffinityError::Gone),
+            mask => mask?,
+        };
         Ok(mask.intersection(&tree::online(&self.root)))
     }
 }
@@ -88,3 +91,6 @@ fn remembers(release: &str) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

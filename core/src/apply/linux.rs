@@ -113,3 +113,156 @@ fn last_error() -> AffinityError {
         _ => AffinityError::System(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Sender, channel};
+    use std::thread::{JoinHandle, spawn};
+
+    use super::*;
+    use crate::id::{CpuId, Pid, Tid};
+    use crate::process;
+    use crate::root::Root;
+
+    fn linux() -> Linux {
+        match Root::live() {
+            Root::Live(live) => Linux::new(&live),
+            Root::Captured(_) => unreachable!(),
+        }
+    }
+
+    /// A thread that waits until it is dropped.
+    struct Parked {
+        thread: Thread,
+        handle: Option<(Sender<()>, JoinHandle<()>)>,
+    }
+
+    impl Parked {
+        fn new() -> Self {
+            let (tell, told) = channel();
+            let (stop, stopped) = channel::<()>();
+            let handle = spawn(move || {
+                // A link to the caller's own directory: "PID/task/TID".
+                tell.send(std::fs::read_link("/proc/thread-self").unwrap())
+                    .unwrap();
+                let _ = stopped.recv();
+            });
+            let link = told.recv().unwrap();
+            let tid = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+            let pid = Pid(std::process::id().cast_signed());
+            Self {
+                thread: Thread { pid, tid: Tid(tid) },
+                handle: Some((stop, handle)),
+            }
+        }
+
+        fn end(&mut self) {
+            if let Some((stop, handle)) = self.handle.take() {
+                drop(stop);
+                handle.join().unwrap();
+            }
+        }
+    }
+
+    impl Drop for Parked {
+        fn drop(&mut self) {
+            self.end();
+        }
+    }
+
+    fn one(cpu: CpuId) -> CpuSet {
+        [cpu].into_iter().collect()
+    }
+
+    fn status(thread: Thread) -> CpuSet {
+        process::task(&Root::live(), thread.pid, thread.tid)
+            .unwrap()
+            .unwrap()
+            .mask
+    }
+
+    #[test]
+    fn a_thread_is_pinned_to_each_of_its_cpus_and_back() {
+        let (linux, parked) = (linux(), Parked::new());
+        let found = linux.get(parked.thread).unwrap();
+        assert!(!found.is_empty());
+        for cpu in found.iter() {
+            linux.set(parked.thread, &one(cpu)).unwrap();
+            assert_eq!(linux.get(parked.thread).unwrap(), one(cpu));
+            assert_eq!(status(parked.thread), one(cpu));
+        }
+        linux.set(parked.thread, &found).unwrap();
+        assert_eq!(linux.get(parked.thread).unwrap(), found);
+    }
+
+    #[test]
+    fn masks_of_any_length_are_taken_and_narrowed_in_silence() {
+        let (linux, parked) = (linux(), Parked::new());
+        let found = linux.get(parked.thread).unwrap();
+        let first = found.first().unwrap();
+        for beyond in [1_023, 1_024, 4_095, 70_000] {
+            let mut mask = one(first);
+            mask.insert(CpuId(beyond));
+            linux.set(parked.thread, &mask).unwrap();
+            assert_eq!(linux.get(parked.thread).unwrap(), one(first));
+        }
+        let mut all = CpuSet::new();
+        all.insert_range(CpuId(0), CpuId(8_191));
+        linux.set(parked.thread, &all).unwrap();
+        assert_eq!(linux.get(parked.thread).unwrap(), found);
+    }
+
+    #[test]
+    fn a_mask_of_which_nothing_can_be_used_is_refused() {
+        let (linux, parked) = (linux(), Parked::new());
+        let found = linux.get(parked.thread).unwrap();
+        for mask in [CpuSet::new(), one(CpuId(8_000)), one(CpuId(100_000))] {
+            let error = linux.set(parked.thread, &mask).unwrap_err();
+            assert!(matches!(error, AffinityError::NothingUsable), "{error:?}");
+        }
+        assert_eq!(linux.get(parked.thread).unwrap(), found);
+    }
+
+    #[test]
+    fn a_thread_that_has_ended_is_gone() {
+        let (linux, mut parked) = (linux(), Parked::new());
+        let found = linux.get(parked.thread).unwrap();
+        parked.end();
+        // The kernel takes a joined thread off the list a moment later.
+        let gone = || matches!(linux.get(parked.thread), Err(AffinityError::Gone));
+        let tries = (0..1_000)
+            .take_while(|_| !gone())
+            .map(|_| std::thread::yield_now())
+            .count();
+        assert!(tries < 1_000);
+        assert!(matches!(
+            linux.set(parked.thread, &found),
+            Err(AffinityError::Gone)
+        ));
+    }
+
+    #[test]
+    fn thread_0_is_never_the_caller() {
+        let linux = linux();
+        for tid in [0, -1] {
+            let thread = Thread {
+                pid: Pid(0),
+                tid: Tid(tid),
+            };
+            assert!(matches!(linux.get(thread), Err(AffinityError::Gone)));
+            assert!(matches!(
+                linux.set(thread, &one(CpuId(0))),
+                Err(AffinityError::Gone)
+            ));
+        }
+    }
+
+    #[test]
+    fn words_of_the_kernel_and_sets_are_the_same() {
+        for list in ["", "0", "63-64", "0,127,1024,5000-5003"] {
+            let set: CpuSet = list.parse().unwrap();
+            assert_eq!(from_kernel(&to_kernel(&set)), set);
+        }
+        assert_eq!(to_kernel(&CpuSet::new()), [0]);
+    }
+}

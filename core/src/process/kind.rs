@@ -109,7 +109,9 @@ fn by_name(task: &Task) -> ThreadKind {
     if let Some(vcpu) = vcpu {
         return ThreadKind::Vcpu { vcpu: VcpuId(vcpu) };
     }
-    if comm == format!("vhost-{}", task.pid) {
+    // Named after the thread that made it the worker, which is the main one as a rule.
+    let digits = |number: &str| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+    if comm.strip_prefix("vhost-").is_some_and(digits) {
         return ThreadKind::Vhost;
     }
     ThreadKind::Emulator {
@@ -126,5 +128,86 @@ impl fmt::Display for ThreadKind {
             Self::Vhost => f.write_str("vhost worker"),
             Self::Emulator { name } => write!(f, "emulator thread {name:?}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::id::Pid;
+    use crate::idset::CpuSet;
+
+    fn task(tid: i32, comm: &str) -> Task {
+        Task {
+            pid: Pid(4700),
+            tid: Tid(tid),
+            start_time: 1,
+            comm: comm.to_owned(),
+            mask: CpuSet::new(),
+        }
+    }
+
+    #[rstest]
+    #[case("CPU 0/KVM", "vcpu 0")]
+    #[case("CPU 4095/KVM", "vcpu 4095")]
+    #[case("CPU 7/TCG", "vcpu 7")]
+    #[case("ALL CPUs/TCG", "all vcpus")]
+    #[case("vhost-4700", "vhost worker")]
+    #[case("vhost-4703", "vhost worker")]
+    #[case("vhost-x", "emulator thread \"vhost-x\"")]
+    #[case("vhost-", "emulator thread \"vhost-\"")]
+    #[case("kvm", "emulator thread \"kvm\"")]
+    #[case("CPU x/KVM", "emulator thread \"CPU x/KVM\"")]
+    #[case("CPU 0", "emulator thread \"CPU 0\"")]
+    #[case("IO mon_iothread", "emulator thread \"IO mon_iothread\"")]
+    #[case("", "emulator thread \"\"")]
+    fn names_tell_what_a_thread_is(#[case] comm: &str, #[case] expected: &str) {
+        let kinds = classify(&[task(5, comm)], &[], &[]);
+        assert_eq!(kinds[&Tid(5)].to_string(), expected);
+    }
+
+    #[test]
+    fn qmp_goes_before_the_name() {
+        let tasks = [
+            task(4700, "qemu-system-x86"),
+            task(4701, "qemu-system-x86"),
+            task(4702, "qemu-system-x86"),
+        ];
+        let named = named_vcpus(&[task(8, "CPU 3/KVM")]).vcpus;
+        let vcpu = Vcpu {
+            tid: Tid(4702),
+            ..named[0].clone()
+        };
+        let iothread = Iothread {
+            id: "iothread-scsi0".into(),
+            tid: Tid(4701),
+        };
+        let kinds = classify(&tasks, &[vcpu], &[iothread]);
+        let told: Vec<String> = kinds.values().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "emulator thread \"qemu-system-x86\"",
+                "iothread iothread-scsi0",
+                "vcpu 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn vcpus_are_found_by_name_in_order() {
+        let tasks = [
+            task(1, "kvm"),
+            task(9, "CPU 5/KVM"),
+            task(10, "CPU 0/KVM"),
+            task(11, "CPU 5/KVM"),
+        ];
+        let named = named_vcpus(&tasks);
+        let short: Vec<_> = named.vcpus.iter().map(|v| (v.index.0, v.tid.0)).collect();
+        assert_eq!((short, named.shared), (vec![(0, 10), (5, 9)], None));
+        let named = named_vcpus(&[task(9, "ALL CPUs/TCG")]);
+        assert_eq!((named.vcpus, named.shared), (vec![], Some(Tid(9))));
     }
 }

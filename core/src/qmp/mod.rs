@@ -11,6 +11,17 @@ mod error;
 pub mod reply;
 pub mod wire;
 
+use std::path::PathBuf;
+
+use crate::id::Vmid;
+use crate::root::Root;
+
 pub use client::{Answer, Questions, Raw, ask, ask_async};
 pub use error::{QmpError, QmpErrorKind, Step};
 pub use reply::{Iothread, ReplyError, Vcpu};
+
+/// Where the QEMU of a Proxmox VE guest listens: `/run/qemu-server/VMID.qmp`.
+#[must_use]
+pub fn socket_of(root: &Root, vmid: Vmid) -> PathBuf {
+    root.run().join("qemu-server").join(format!("{vmid}.qmp"))
+}

@@ -53,37 +53,28 @@ pub(super) fn existing(root: &CapturedRoot) -> CpuSet {
 }
 
 /// The CPUs that the cpuset of a process's cgroup allows; `None` where nothing restricts it. A cgroup without the controller
-/// has no file of its own and is bound by the next one above that has.
+/// has no file of its own and is bound by the next one above that has; at the top that is all but isolated partitions.
 pub(super) fn cpuset(root: &CapturedRoot, pid: Pid) -> Option<CpuSet> {
     let lines = text(&root.proc().join(pid.to_string()).join("cgroup"))?;
     let mount = root.sys().join("fs/cgroup");
-    for line in lines.lines() {
-        let mut fields = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) =
-            (fields.next(), fields.next(), fields.next())
-        else {
-            continue;
-        };
-        let (top, file) = if controllers.is_empty() {
-            (mount.clone(), "cpuset.cpus.effective")
-        } else if controllers.split(',').any(|name| name == "cpuset") {
-            (mount.join("cpuset"), "cpuset.effective_cpus")
-        } else {
-            continue;
+    lines.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let (top, file) = match controllers {
+            "" => (mount.clone(), "cpuset.cpus.effective"),
+            v1 if v1.split(',').any(|name| name == "cpuset") => {
+                (mount.join("cpuset"), "cpuset.effective_cpus")
+            }
+            _ => return None,
         };
         // `..` would lead out of the mount: such a path restricts nothing.
         if path.split('/').any(|part| part == "..") {
-            continue;
+            return None;
         }
-        let mut dir = top.join(path.trim_start_matches('/'));
-        while dir.starts_with(&top) && dir != top {
-            if let Some(cpus) = text(&dir.join(file)).and_then(|text| text.parse().ok()) {
-                return Some(cpus);
-            }
-            dir.pop();
-        }
-    }
-    None
+        let dir = top.join(path.trim_start_matches('/'));
+        let mut up = dir.ancestors().take_while(|dir| dir.starts_with(&top));
+        up.find_map(|dir| text(&dir.join(file))?.parse().ok())
+    })
 }
 
 /// The mask of a thread.
