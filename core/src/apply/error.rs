@@ -131,6 +131,43 @@ pub enum ApplyError {
         /// Every thread, with what became of it.
         report: Box<Report>,
     },
+    /// Masks could not be put back; those of the other threads were.
+    #[error("not every mask could be put back{}", told_left(left))]
+    NotPutBack {
+        /// Which: the thread, its mask before, and why.
+        left: Vec<(Tid, CpuSet, String)>,
+        /// Every thread, with what became of it.
+        report: Box<Report>,
+    },
+}
+
+impl ApplyError {
+    /// The kind in JSON.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Process(_) => "process",
+            Self::SharedThread { .. } | Self::NamedShared { .. } => "shared_thread",
+            Self::NoNames { .. } => "no_names",
+            Self::TwoKinds { .. } => "two_kinds",
+            Self::ForeignThread { .. } => "foreign_thread",
+            Self::ForeignPeer { .. } => "foreign_peer",
+            Self::NoOwner(_) => "no_owner",
+            Self::NotRunning { .. } => "not_running",
+            Self::NotPlanned { .. } => "not_planned",
+            Self::NotSet { .. } => "not_set",
+            Self::NotPutBack { .. } => "not_put_back",
+        }
+    }
+
+    /// What was done before it failed, where anything was tried.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::NotSet { report, .. } | Self::NotPutBack { report, .. } => Some(report),
+            _ => None,
+        }
+    }
 }
 
 /// What became of masks that had been set before a failure.
@@ -144,17 +181,19 @@ pub struct Undone {
 
 impl std::fmt::Display for Undone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.put_back, self.left.is_empty()) {
-            (0, true) => f.write_str("nothing had been set before")?,
-            (1, _) => f.write_str("the mask set before it was put back")?,
-            (n, _) => write!(f, "the {n} masks set before it were put back")?,
+        match (self.put_back, self.left.len()) {
+            (0, 0) => f.write_str("nothing had been set before")?,
+            (1, 0) => f.write_str("the mask set before it was put back")?,
+            (n, 0) => write!(f, "the {n} masks set before it were put back")?,
+            (n, left) => write!(f, "{n} of {} masks set before it were put back", n + left)?,
         }
-        for (tid, found, reason) in &self.left {
-            write!(
-                f,
-                "; thread {tid} could not be put back to cpu(s) {found}: {reason}"
-            )?;
-        }
-        Ok(())
+        f.write_str(&told_left(&self.left))
     }
+}
+
+fn told_left(left: &[(Tid, CpuSet, String)]) -> String {
+    let told = left.iter().map(|(tid, found, reason)| {
+        format!("; thread {tid} could not be put back to cpu(s) {found}: {reason}")
+    });
+    told.collect()
 }

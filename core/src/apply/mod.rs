@@ -13,6 +13,8 @@ pub mod captured;
 mod error;
 pub mod linux;
 mod step;
+#[cfg(test)]
+mod testing;
 mod threads;
 pub mod transaction;
 mod wishes;
@@ -22,7 +24,7 @@ use crate::idset::CpuSet;
 use crate::root::Root;
 
 pub use captured::Captured;
-pub use error::{AffinityError, ApplyError};
+pub use error::{AffinityError, ApplyError, Undone};
 pub use linux::Linux;
 pub use threads::GuestThreads;
 pub use transaction::{Scene, Target, Transaction};

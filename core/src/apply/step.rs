@@ -10,14 +10,17 @@ use crate::process::{self, Process, ProcessError, Task};
 use crate::report::{Narrowed, State, ThreadReport};
 use crate::root::Root;
 
+/// Every number up to this one is in the mask that stands for all CPUs; beyond the kernel's own limit on x86 (8,192).
+const ALL_CPUS: u32 = 8_191;
+
 /// One thread of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) wish: Wish,
     /// `None`: the thread had ended before it could be looked at.
     pub(super) target: Option<Target>,
-    /// The wish is what an unpinned thread has: the kernel is asked for all CPUs.
-    pub(super) release: bool,
+    /// What the kernel is asked for instead of the wish: the way back of an unpinned thread.
+    pub(super) release: Option<CpuSet>,
     pub(super) state: State,
     pub(super) actual: Option<CpuSet>,
     pub(super) narrowed: Option<Narrowed>,
@@ -29,7 +32,7 @@ impl Step {
             kind: wish.kind.clone(),
             thread: wish.thread,
             start_time: task.start_time,
-            unpinned: unpinned_mask(host).is_subset(&task.mask),
+            unpinned: is_unpinned(host, &task.mask),
             found: task.mask,
             wanted: wish.cpus.clone(),
         };
@@ -44,7 +47,7 @@ impl Step {
         Self {
             wish,
             target: None,
-            release: false,
+            release: None,
             state: State::Ended,
             actual: None,
             narrowed: None,
@@ -67,15 +70,11 @@ impl Step {
                 return Err(e.to_string());
             }
         };
-        if now.mask == self.wish.cpus && !self.release {
+        if now.mask == self.wish.cpus && self.release.is_none() {
             self.state = State::Already;
         } else {
-            let asked = if self.release {
-                all_cpus(scene.host)
-            } else {
-                self.wish.cpus.clone()
-            };
-            match scene.affinity.set(target.thread, &asked) {
+            let asked = self.release.as_ref().unwrap_or(&self.wish.cpus);
+            match scene.affinity.set(target.thread, asked) {
                 Ok(()) => self.state = State::Set,
                 Err(AffinityError::Gone) => {
                     self.state = State::Ended;
@@ -102,7 +101,7 @@ impl Step {
         let beyond = actual.difference(wanted);
         self.actual = Some(actual.clone());
         // An unpinned thread has whatever its cgroup allows by now.
-        if self.release {
+        if self.release.is_some() {
             return Ok(());
         }
         if !beyond.is_empty() {
@@ -162,11 +161,7 @@ pub(super) fn put_back(scene: Scene<'_>, process: Process, steps: &mut [Step]) -
         let Some(target) = step.target.as_ref().filter(|_| step.state == State::Set) else {
             continue;
         };
-        let mask = if target.unpinned {
-            all_cpus(scene.host)
-        } else {
-            target.found.clone()
-        };
+        let mask = way_back(scene.host, target);
         let done = match still_there(scene.root, process, target) {
             Ok(Some(_)) => scene
                 .affinity
@@ -197,8 +192,16 @@ pub(super) fn put_back(scene: Scene<'_>, process: Process, steps: &mut [Step]) -
     undone
 }
 
-/// What a thread has that nobody pinned: every online CPU that its cpuset allows.
-pub(super) fn unpinned_mask(host: &Host) -> CpuSet {
+/// Whether a mask is what a thread has that nobody pinned: every online CPU that its cpuset allows, or those without the
+/// isolated ones (isolcpus takes them from init, and so from everything).
+fn is_unpinned(host: &Host, mask: &CpuSet) -> bool {
+    let whole = reach(host);
+    let housekeeping = whole.difference(&host.isolated);
+    whole.is_subset(mask) || !housekeeping.is_empty() && housekeeping.is_subset(mask)
+}
+
+/// Every online CPU that the cpuset of the guest's cgroup allows.
+fn reach(host: &Host) -> CpuSet {
     let online = host.online();
     match &host.allowed {
         Some(allowed) => online.intersection(allowed),
@@ -206,16 +209,14 @@ pub(super) fn unpinned_mask(host: &Host) -> CpuSet {
     }
 }
 
-/// Every number up to this one is in the mask that stands for all CPUs; beyond the kernel's own limit on x86 (8,192).
-const ALL_CPUS: u32 = 8_191;
-
-/// All CPUs that there are or could be.
-fn all_cpus(host: &Host) -> CpuSet {
+/// What is asked for to put a mask back. For an unpinned thread that is all CPUs that there are or could be, without isolated
+/// ones that it did not have: a list would hold for ever, also when the cpuset widens or more CPUs come online.
+pub(super) fn way_back(host: &Host, target: &Target) -> CpuSet {
+    if !target.unpinned {
+        return target.found.clone();
+    }
     let last = host.online().union(&host.offline).last();
     let mut all = CpuSet::new();
-    all.insert_range(
-        CpuId(0),
-        last.map_or(CpuId(ALL_CPUS), |last| last.max(CpuId(ALL_CPUS))),
-    );
-    all
+    all.insert_range(CpuId(0), last.unwrap_or_default().max(CpuId(ALL_CPUS)));
+    all.difference(&host.isolated.difference(&target.found))
 }

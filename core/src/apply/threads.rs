@@ -84,7 +84,8 @@ impl GuestThreads {
             Vec::new()
         };
         let mut found = wishes(
-            plan,
+            &plan.vcpus,
+            &plan.threads,
             &Found {
                 process: self.process,
                 vcpus: &self.vcpus,
@@ -118,13 +119,7 @@ fn owner_of_guest(
         let found = guest_process(root, vmid)?.ok_or_else(|| ApplyError::NotRunning {
             looked: format!("{}/qemu-server/{vmid}.pid", root.run().display()),
         })?;
-        return match peer {
-            Some(peer) if root.is_live() && peer != found.pid => Err(ApplyError::ForeignPeer {
-                peer,
-                pid: found.pid,
-            }),
-            _ => Ok(found),
-        };
+        return must_be_peer(found, peer.filter(|_| root.is_live()));
     }
     let pid = if root.is_live() {
         peer.ok_or(ApplyError::NoOwner(
@@ -139,4 +134,150 @@ fn owner_of_guest(
     process(root, pid)?.ok_or_else(|| ApplyError::NotRunning {
         looked: format!("process {pid}"),
     })
+}
+
+fn must_be_peer(found: Process, peer: Option<Pid>) -> Result<Process, ApplyError> {
+    match peer {
+        Some(peer) if peer != found.pid => Err(ApplyError::ForeignPeer {
+            peer,
+            pid: found.pid,
+        }),
+        _ => Ok(found),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::apply::testing::{Machine, PID, process, stat, write};
+    use crate::id::VcpuId;
+    use crate::qmp::{QmpErrorKind, Raw};
+
+    fn answer(peer: i32, tid: i32) -> Answer {
+        let vcpu = Vcpu {
+            index: VcpuId(0),
+            tid: Tid(tid),
+            node: None,
+            socket: None,
+            die: None,
+            core: None,
+            thread: None,
+        };
+        let raw = Raw {
+            cpus: Value::Null,
+            iothreads: Value::Null,
+            hotpluggable: None,
+        };
+        Answer {
+            peer: Some(Pid(peer)),
+            version: None,
+            vcpus: vec![vcpu],
+            iothreads: vec![],
+            raw,
+        }
+    }
+
+    fn busy() -> QmpError {
+        QmpError {
+            socket: PathBuf::from("/run/qemu-server/100.qmp"),
+            waited: Duration::from_secs(5),
+            kind: Box::new(QmpErrorKind::NoGreeting),
+        }
+    }
+
+    #[test]
+    fn in_a_captured_root_the_pid_file_decides() {
+        let machine = Machine::new(1);
+        // The mock serves the socket, and is no process of the captured machine.
+        let threads =
+            GuestThreads::from_answer(&machine.root, Some(Vmid(100)), &answer(1, 4701)).unwrap();
+        assert_eq!(
+            (threads.process, threads.iothreads),
+            (process(), Some(vec![]))
+        );
+        let refused = GuestThreads::from_answer(&machine.root, Some(Vmid(101)), &answer(1, 4701))
+            .unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "no process of the guest was found ({}/qemu-server/101.pid); nothing was set; is the guest running?",
+                machine.root.run().display()
+            )
+        );
+    }
+
+    #[test]
+    fn without_a_vmid_a_captured_thread_tells_its_process() {
+        let machine = Machine::new(1);
+        let threads = GuestThreads::from_answer(&machine.root, None, &answer(1, 4701)).unwrap();
+        assert_eq!(threads.process.pid, PID);
+        let refused = GuestThreads::from_answer(&machine.root, None, &answer(1, 9)).unwrap_err();
+        assert_eq!(refused.word(), "not_running");
+    }
+
+    #[test]
+    fn on_this_machine_the_peer_of_the_socket_decides() {
+        let me = std::process::id().cast_signed();
+        let threads = GuestThreads::from_answer(&Root::live(), None, &answer(me, 1)).unwrap();
+        assert_eq!(threads.process.pid.0, me);
+        let unknown = Answer {
+            peer: None,
+            ..answer(me, 1)
+        };
+        let refused = GuestThreads::from_answer(&Root::live(), None, &unknown).unwrap_err();
+        assert_eq!(refused.word(), "no_owner");
+    }
+
+    #[test]
+    fn a_peer_that_the_pid_file_does_not_name_is_refused() {
+        assert_eq!(must_be_peer(process(), Some(PID)).unwrap(), process());
+        assert_eq!(must_be_peer(process(), None).unwrap(), process());
+        let told = must_be_peer(process(), Some(Pid(9)))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            told,
+            "the qmp socket is served by process 9, but the guest's pid file names process 4700; nothing was set"
+        );
+    }
+
+    #[test]
+    fn where_qmp_is_busy_names_tell_the_vcpus() {
+        let machine = Machine::new(2);
+        let threads = GuestThreads::from_names(&machine.root, Vmid(100), &busy()).unwrap();
+        let short: Vec<_> = threads.vcpus.iter().map(|v| (v.index.0, v.tid.0)).collect();
+        assert_eq!(
+            (short, threads.iothreads),
+            (vec![(0, 4701), (1, 4702)], None)
+        );
+        assert!(threads.notes[0].to_string().starts_with(
+            "qmp was busy: vcpus were told by the names of the threads (qmp socket /run/qemu-server/100.qmp: no greeting within 5.0 s"
+        ));
+    }
+
+    #[test]
+    fn names_that_tell_no_vcpus_are_refused() {
+        let machine = Machine::new(0);
+        let told = |machine: &Machine| {
+            GuestThreads::from_names(&machine.root, Vmid(100), &busy()).unwrap_err()
+        };
+        assert!(
+            told(&machine)
+                .to_string()
+                .starts_with("no thread of process 4700 is named like a vcpu")
+        );
+        machine.thread(4700, 4705, "ALL CPUs/TCG");
+        assert!(
+            told(&machine)
+                .to_string()
+                .starts_with("thread 4705 runs all vcpus")
+        );
+        write(&machine.path("proc/4700/stat"), &stat(4700, "kvm", 77)[..9]);
+        assert_eq!(told(&machine).word(), "process");
+    }
 }

@@ -2,11 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::step::{Step, put_back, unpinned_mask};
+use super::step::{Step, put_back, way_back};
 use super::{Affinity, ApplyError, Thread, Wish, Wishes};
 use crate::guest::GuestName;
 use crate::host::Host;
-use crate::id::Tid;
 use crate::idset::CpuSet;
 use crate::process::{self, Process, ProcessError, ThreadKind};
 use crate::report::{Report, ReportNote, SCHEMA};
@@ -49,6 +48,7 @@ pub struct Transaction {
     process: Process,
     steps: Vec<Step>,
     notes: Vec<ReportNote>,
+    way_back: bool,
 }
 
 impl Transaction {
@@ -71,7 +71,7 @@ impl Transaction {
             let thread = wish.thread;
             match process::task(scene.root, thread.pid, thread.tid)? {
                 Some(task) if alive => steps.push(Step::found(scene.host, wish, task)),
-                _ if alive && elsewhere(scene.root, thread.tid)? => {
+                _ if alive && elsewhere(scene.root, thread)? => {
                     return Err(foreign(&wish, process));
                 }
                 _ => {
@@ -90,6 +90,7 @@ impl Transaction {
             process,
             steps,
             notes: wishes.notes,
+            way_back: false,
         })
     }
 
@@ -106,16 +107,12 @@ impl Transaction {
         let alive = process::process(scene.root, process.pid)? == Some(process);
         let mut steps = Vec::new();
         for target in recorded {
-            let release = target.unpinned;
             let wish = Wish {
                 kind: target.kind.clone(),
                 thread: target.thread,
-                cpus: if release {
-                    unpinned_mask(scene.host)
-                } else {
-                    target.found.clone()
-                },
+                cpus: target.found.clone(),
             };
+            let release = target.unpinned.then(|| way_back(scene.host, target));
             let task = process::task(scene.root, target.thread.pid, target.thread.tid)?;
             let same = task.filter(|task| alive && task.start_time == target.start_time);
             steps.push(match same {
@@ -131,6 +128,7 @@ impl Transaction {
             process,
             steps,
             notes: Vec::new(),
+            way_back: true,
         })
     }
 
@@ -151,54 +149,72 @@ impl Transaction {
     /// Sets each mask and reads it back. Masks that are right already are not set.
     ///
     /// # Errors
-    /// A mask could not be set; everything is put back.
-    pub fn run(self, scene: Scene<'_>) -> Result<Report, ApplyError> {
-        let Self {
-            guest,
-            process,
-            mut steps,
-            mut notes,
-        } = self;
-        let mut failed = None;
-        for (at, step) in steps.iter_mut().enumerate() {
-            match step.run(scene, process) {
-                Ok(()) => {}
-                Err(reason) => {
-                    failed = Some((at, reason));
+    /// A mask could not be set: everything is put back. On the way back ([`undo`](Self::undo)) the other threads are put back
+    /// all the same.
+    pub fn run(mut self, scene: Scene<'_>) -> Result<Report, ApplyError> {
+        let mut failed = Vec::new();
+        for (at, step) in self.steps.iter_mut().enumerate() {
+            if let Err(reason) = step.run(scene, self.process) {
+                failed.push((at, reason));
+                if !self.way_back {
                     break;
                 }
             }
         }
-        let undone = failed
-            .as_ref()
-            .map(|(at, _)| put_back(scene, process, &mut steps[..=*at]));
-        if process::process(scene.root, process.pid).ok() == Some(None) {
-            notes.push(ReportNote::ProcessEnded { pid: process.pid });
-        }
-        let report = Report {
-            schema: SCHEMA,
-            guest,
-            pid: process.pid,
-            threads: steps.iter().map(Step::report).collect(),
-            notes,
+        let first = failed.first().cloned();
+        let Some((at, reason)) = first else {
+            return Ok(self.report(scene));
         };
-        match (failed, undone) {
-            (Some((at, reason)), Some(undone)) => Err(ApplyError::NotSet {
-                kind: steps[at].wish.kind.clone(),
-                tid: steps[at].wish.thread.tid,
-                wanted: steps[at].wish.cpus.clone(),
-                reason,
-                undone,
-                report: Box::new(report),
-            }),
-            _ => Ok(report),
+        if self.way_back {
+            let left = failed.into_iter().map(|(at, reason)| {
+                let wish = &self.steps[at].wish;
+                (wish.thread.tid, wish.cpus.clone(), reason)
+            });
+            let left = left.collect();
+            let report = Box::new(self.report(scene));
+            return Err(ApplyError::NotPutBack { left, report });
+        }
+        let undone = put_back(scene, self.process, &mut self.steps[..=at]);
+        let Wish { kind, thread, cpus } = self.steps[at].wish.clone();
+        Err(ApplyError::NotSet {
+            kind,
+            tid: thread.tid,
+            wanted: cpus,
+            reason,
+            undone,
+            report: Box::new(self.report(scene)),
+        })
+    }
+
+    fn report(self, scene: Scene<'_>) -> Report {
+        let mut notes = self.notes;
+        let pid = self.process.pid;
+        let now = process::process(scene.root, pid);
+        if now.is_ok_and(|now| now != Some(self.process)) {
+            notes.push(ReportNote::ProcessEnded { pid });
+        }
+        Report {
+            schema: SCHEMA,
+            guest: self.guest,
+            pid,
+            threads: self.steps.iter().map(Step::report).collect(),
+            notes,
         }
     }
 }
 
 /// Whether a thread lives in another process. Numbers 0 and 1 are never a guest's.
-fn elsewhere(root: &Root, tid: Tid) -> Result<bool, ProcessError> {
-    if tid.0 <= 1 || root.proc().join(tid.to_string()).is_dir() {
+fn elsewhere(root: &Root, thread: Thread) -> Result<bool, ProcessError> {
+    let Thread { pid, tid } = thread;
+    if tid.0 <= 1 {
+        return Ok(true);
+    }
+    // One that is just ending is still there, but has no mask any more.
+    let task = root.proc().join(pid.to_string()).join("task");
+    if task.join(tid.to_string()).is_dir() {
+        return Ok(false);
+    }
+    if root.proc().join(tid.to_string()).is_dir() {
         return Ok(true);
     }
     // The kernel's /proc has every thread's directory at the top, too (it only does not list it); a captured tree does not.
@@ -216,3 +232,6 @@ fn foreign(wish: &Wish, process: Process) -> ApplyError {
 fn is_vcpu(wish: &Wish) -> bool {
     matches!(wish.kind, ThreadKind::Vcpu { .. })
 }
+
+#[cfg(test)]
+mod tests;

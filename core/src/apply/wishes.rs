@@ -8,7 +8,7 @@ use super::{ApplyError, Thread};
 use crate::guest::Guest;
 use crate::id::{Tid, VcpuId, VnodeId};
 use crate::idset::{CpuSet, VcpuSet};
-use crate::placement::Plan;
+use crate::placement::{PlacedVcpu, ThreadMasks};
 use crate::process::{Process, Task, ThreadKind, classify};
 use crate::qmp::{Iothread, Vcpu};
 use crate::report::ReportNote;
@@ -59,14 +59,18 @@ pub struct Found<'a> {
     pub vhost_kernel_threads: &'a [Task],
 }
 
-/// What a plan wants of the threads of a guest. Pure.
+/// What a plan (its vCPUs and the masks of the other threads) wants of the threads of a guest. Pure.
 ///
 /// `iothreads` is `None` where QMP was not asked: then iothreads can't be told from QEMU's own threads, and both are left as
 /// they are.
 ///
 /// # Errors
 /// vCPUs share a thread, or QEMU has a vCPU that the plan does not have.
-pub fn wishes(plan: &Plan, found: &Found<'_>) -> Result<Wishes, ApplyError> {
+pub fn wishes(
+    placed: &[PlacedVcpu],
+    masks: &ThreadMasks,
+    found: &Found<'_>,
+) -> Result<Wishes, ApplyError> {
     let Found {
         process,
         vcpus,
@@ -75,16 +79,14 @@ pub fn wishes(plan: &Plan, found: &Found<'_>) -> Result<Wishes, ApplyError> {
         vhost_kernel_threads,
     } = *found;
     must_be_apart(vcpus, iothreads.unwrap_or_default())?;
-    let mut list = vcpu_wishes(plan, process, vcpus)?;
+    let mut list = vcpu_wishes(placed, process, vcpus)?;
     let mut notes = Vec::new();
-    let unplugged = plan.vcpus.iter().map(|placed| placed.vcpu);
-    let unplugged: VcpuSet = unplugged
-        .filter(|vcpu| vcpus.iter().all(|plugged| plugged.index != *vcpu))
-        .collect();
+    let plugged: VcpuSet = vcpus.iter().map(|vcpu| vcpu.index).collect();
+    let planned: VcpuSet = placed.iter().map(|placed| placed.vcpu).collect();
+    let unplugged = planned.difference(&plugged);
     if !unplugged.is_empty() {
         notes.push(ReportNote::NotPlugged { vcpus: unplugged });
     }
-    let masks = &plan.threads;
     if iothreads.is_none() && (masks.emulator.is_some() || masks.iothreads.is_some()) {
         notes.push(ReportNote::IothreadsUnknown);
     }
@@ -194,12 +196,16 @@ fn must_be_apart(vcpus: &[Vcpu], iothreads: &[Iothread]) -> Result<(), ApplyErro
     Ok(())
 }
 
-fn vcpu_wishes(plan: &Plan, process: Process, vcpus: &[Vcpu]) -> Result<Vec<Wish>, ApplyError> {
-    if plan.vcpus.is_empty() {
+fn vcpu_wishes(
+    placed: &[PlacedVcpu],
+    process: Process,
+    vcpus: &[Vcpu],
+) -> Result<Vec<Wish>, ApplyError> {
+    // The mode none.
+    if placed.is_empty() {
         return Ok(Vec::new());
     }
-    let masks: BTreeMap<VcpuId, &CpuSet> = plan
-        .vcpus
+    let masks: BTreeMap<VcpuId, &CpuSet> = placed
         .iter()
         .map(|placed| (placed.vcpu, &placed.cpus))
         .collect();
@@ -223,3 +229,6 @@ fn vcpu_wishes(plan: &Plan, process: Process, vcpus: &[Vcpu]) -> Result<Vec<Wish
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
