@@ -11,6 +11,7 @@ mod check;
 pub mod flags;
 pub mod property;
 pub mod pve;
+pub mod qmp;
 pub mod ranges;
 
 use std::collections::BTreeMap;

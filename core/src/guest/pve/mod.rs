@@ -8,8 +8,10 @@
 //! is dropped with a warning. [`problem`] says what is an error instead.
 
 mod build;
+pub mod devices;
 mod fields;
 mod lines;
+pub mod mapping;
 mod number;
 mod oddities;
 pub mod problem;
