@@ -1,13 +1,23 @@
 //! What other guests hold: CPUs one-to-one, masks of several CPUs, and memory promised to guests that are starting.
 //!
 //! ```text
-//! /run/qemu-server, /proc ── live ──► masks of every QEMU's vCPU threads, whoever set them ─► Claims
+//! /run/qemu-server, /proc ── live ────► masks of every QEMU's vCPU threads, whoever set them ─┐
+//!                                                                                             ├─ node ─► Claims
+//! /run/numapin ───────────── ledger ──► plans, and the masks found before them ───────────────┘
+//!                            lock       one at a time: claims, plan and ledger are one step
 //! ```
 
 mod fold;
+mod kept;
+pub mod ledger;
 pub mod live;
+pub mod lock;
+pub mod node;
 
 use std::collections::BTreeMap;
+
+pub use kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
+pub use lock::{Lock, LockError};
 
 use crate::guest::GuestName;
 use crate::id::{CpuId, NodeId};

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::id::{NodeId, Vmid, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
@@ -75,7 +75,7 @@ pub struct GuestParts {
 }
 
 /// The name of a guest in output: a VMID, or the file or socket it was read from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GuestName(pub String);
 

@@ -24,7 +24,7 @@ mod together;
 mod usable;
 mod why;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::change::Change;
 pub use self::cost::{Cost, Item, Value};
@@ -68,7 +68,7 @@ pub struct Plan {
 }
 
 /// Where a virtual node goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedNode {
     /// Which one.
     pub virtual_node: VnodeId,
@@ -79,7 +79,7 @@ pub struct PlacedNode {
 }
 
 /// Where a vCPU goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlacedVcpu {
     /// Which one.
     pub vcpu: VcpuId,
@@ -92,7 +92,7 @@ pub struct PlacedVcpu {
 }
 
 /// Masks of a guest's other threads; `None`: they are left as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadMasks {
     /// Every task that is no vCPU, iothread or vhost worker.
     pub emulator: Option<CpuSet>,
@@ -129,6 +129,12 @@ pub fn plan(
             .insert(0, Note::UnpluggedLeftOut { vcpus: unplugged });
         Ok(plan)
     })
+}
+
+/// The CPUs of a host that a guest can use, whoever holds them.
+#[must_use]
+pub fn usable(host: &Host, guest: &Guest, policy: &Policy) -> CpuSet {
+    usable::Usable::new(host, guest, &Claims::default(), policy).cpus
 }
 
 /// The plan of a problem.

@@ -4,7 +4,7 @@
 
 mod parse;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::parse::{PolicyError, PolicyPatch};
 
@@ -34,7 +34,7 @@ pub struct Policy {
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* })*) => {$(
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)* }
 
         impl $name {

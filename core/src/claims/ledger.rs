@@ -1,0 +1,273 @@
+//! The ledger: what numapin planned for each guest, and which masks it found, one JSON file a guest below `/run/numapin`.
+//!
+//! ```text
+//! /run/numapin ─┬─ lock        see [`lock`](super::lock): whoever writes holds it
+//!               ├─ 100.json    a guest of Proxmox VE, by its VMID
+//!               └─ pid-71.json another QEMU, by its process
+//! ```
+//! An entry is bound to its process (number and start time) and to the boot of the host; one whose process is gone counts as
+//! absent, and is removed by the next holder of the lock. A file that can't be used is told, with what to do, and concerns its
+//! own guest only. Everybody may read it, so that plan and status need no privilege.
+
+mod entry;
+mod file;
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::lock::Lock;
+use crate::id::Vmid;
+use crate::process::{self, ProcessError};
+use crate::root::{FileError, Root, read_names, read_text};
+
+pub use entry::{Entry, EntryState, KeptPolicy};
+pub(super) use file::directory;
+
+/// The version of the ledger's files. Fields are only added within a version.
+pub const SCHEMA: u32 = 1;
+
+/// What the ledger holds.
+#[derive(Debug, Default)]
+pub struct Entries {
+    /// The entries that count: guests with a VMID ascending, then the others by process.
+    pub alive: Vec<Entry>,
+    /// The entries whose process is gone, or that are of another boot.
+    pub dead: Vec<Entry>,
+    /// Files that can't be used.
+    pub problems: Vec<LedgerError>,
+}
+
+/// Why a file of the ledger can't be used or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// It can't be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not what it should be.
+    #[error("{}: {fault}", file.display())]
+    Unfit {
+        /// Which one.
+        file: PathBuf,
+        /// What is wrong.
+        fault: Fault,
+    },
+    /// It ends too early.
+    #[error("{}: ends in the middle of an entry; {REMOVE}", file.display())]
+    Cut {
+        /// Which one.
+        file: PathBuf,
+    },
+    /// It is no entry.
+    #[error("{}:{line}: is no entry of the ledger ({reason}); {REMOVE}", file.display())]
+    Malformed {
+        /// Which one.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What was expected.
+        reason: String,
+    },
+    /// It was written by a newer numapin.
+    #[error(
+        "{}: has schema {found}, and this numapin knows up to {SCHEMA}; use the newer one, or stop the guest and remove the file", file.display()
+    )]
+    Newer {
+        /// Which one.
+        file: PathBuf,
+        /// Its version.
+        found: u64,
+    },
+    /// It holds another guest's entry.
+    #[error("{}: holds the entry of {found:?}; {REMOVE}", file.display())]
+    Misnamed {
+        /// Which one.
+        file: PathBuf,
+        /// The name that the file should have, without its suffix.
+        found: String,
+    },
+    /// Whether the process of an entry lives can't be told: it counts as living.
+    #[error("{}: whether its process lives can't be told: {source}", file.display())]
+    Process {
+        /// Which one.
+        file: PathBuf,
+        /// What was not understood.
+        source: Box<ProcessError>,
+    },
+}
+
+/// What to do about an entry that is of no use.
+const REMOVE: &str = "remove it: what runs is seen anyway, and the next apply writes it again";
+
+/// What is wrong with a file or the directory.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A symbolic link.
+    #[error("is a symbolic link, which is never followed here; remove it")]
+    Symlink,
+    /// Something else than a file.
+    #[error("is no file; remove it")]
+    NoFile,
+    /// Something else than a directory.
+    #[error("is no directory; remove it")]
+    NoDirectory,
+    /// Somebody else's.
+    #[error("belongs to user {uid}, not to user {expected}; remove it, and find out who made it")]
+    Foreign {
+        /// The owner.
+        uid: u32,
+        /// Who should own it.
+        expected: u32,
+    },
+    /// Others can write it.
+    #[error("can be written by others (mode {mode:o}); remove it, and find out who changed it")]
+    Writable {
+        /// The permissions.
+        mode: u32,
+    },
+    /// Far longer than any entry.
+    #[error("is longer than any entry; {REMOVE}")]
+    TooLong,
+    /// Not UTF-8.
+    #[error("is no text; {REMOVE}")]
+    NotText,
+}
+
+/// Reads the ledger. Needs no privilege and no lock.
+///
+/// # Errors
+/// The directory is there and can't be used.
+pub fn read(root: &Root) -> Result<Entries, LedgerError> {
+    let dir = file::place(root);
+    let mut entries = Entries::default();
+    if !file::check_directory(root, &dir)? {
+        return Ok(entries);
+    }
+    let owner = file::owner(root);
+    let boot = boot_id(root);
+    for name in read_names(&dir)?.unwrap_or_default() {
+        let Some(stem) = name.strip_suffix(".json") else {
+            continue;
+        };
+        let path = dir.join(&name);
+        match file::read(&path, owner) {
+            Ok(None) => {}
+            Ok(Some(text)) => match Entry::parse(&path, stem, &text) {
+                Ok(entry) => match is_alive(root, &entry, &boot) {
+                    Ok(true) => entries.alive.push(entry),
+                    Ok(false) => entries.dead.push(entry),
+                    Err(source) => {
+                        entries.problems.push(LedgerError::Process {
+                            file: path,
+                            source: Box::new(source),
+                        });
+                        entries.alive.push(entry);
+                    }
+                },
+                Err(problem) => entries.problems.push(problem),
+            },
+            Err(problem) => entries.problems.push(problem),
+        }
+    }
+    let order = |entry: &Entry| {
+        let pid = entry.process.map(|process| process.pid);
+        (entry.vmid.is_none(), entry.vmid, pid)
+    };
+    entries.alive.sort_by_key(order);
+    entries.dead.sort_by_key(order);
+    Ok(entries)
+}
+
+/// Writes an entry whole or not at all. Written before the first mask is set, it tells the way back.
+///
+/// # Errors
+/// The file can't be written; then the old one is as it was.
+pub fn write(lock: &Lock, entry: &Entry) -> Result<(), LedgerError> {
+    let path = path(lock.dir(), entry);
+    file::write(&path, &entry.to_text())
+}
+
+/// Removes an entry; whether it was there.
+///
+/// # Errors
+/// The file can't be removed.
+pub fn remove(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
+    file::remove(&path(lock.dir(), entry))
+}
+
+/// Removes the entries that are dead, and what killed programs left; says how many there were.
+///
+/// # Errors
+/// A file can't be removed, or the directory not be read.
+pub fn tidy(root: &Root, lock: &Lock) -> Result<usize, LedgerError> {
+    let mut removed = 0;
+    for entry in read(root)?.dead {
+        removed += usize::from(remove(lock, &entry)?);
+    }
+    for name in read_names(lock.dir())?.unwrap_or_default() {
+        if name.ends_with(file::TEMPORARY) {
+            removed += usize::from(file::remove(&lock.dir().join(name))?);
+        }
+    }
+    Ok(removed)
+}
+
+/// The id of this boot of the host; empty where a captured machine does not tell.
+#[must_use]
+pub fn boot_id(root: &Root) -> String {
+    let text = read_text(&root.proc().join("sys/kernel/random/boot_id"));
+    let text = text.ok().flatten().unwrap_or_default();
+    text.trim().to_owned()
+}
+
+impl Entries {
+    /// The entry of a guest of Proxmox VE.
+    #[must_use]
+    pub fn of(&self, vmid: Vmid) -> Option<&Entry> {
+        self.alive.iter().find(|entry| entry.vmid == Some(vmid))
+    }
+
+    /// The entry of a process.
+    #[must_use]
+    pub fn of_process(&self, process: process::Process) -> Option<&Entry> {
+        let mut alive = self.alive.iter();
+        alive.find(|entry| entry.process == Some(process))
+    }
+}
+
+fn path(dir: &Path, entry: &Entry) -> PathBuf {
+    dir.join(format!("{}.json", entry.stem()))
+}
+
+/// Whether an entry counts: its process lives; or the guest is starting, which it is while its config is locked or its QEMU
+/// lives.
+fn is_alive(root: &Root, entry: &Entry, boot: &str) -> Result<bool, ProcessError> {
+    if entry.boot_id != boot {
+        return Ok(false);
+    }
+    if let Some(process) = entry.process {
+        return Ok(process::process(root, process.pid)? == Some(process));
+    }
+    let Some(vmid) = entry.vmid else {
+        return Ok(false);
+    };
+    if config_is_locked(root, vmid) {
+        return Ok(true);
+    }
+    // A pid file that lies is no QEMU of this guest.
+    Ok(matches!(process::guest_process(root, vmid), Ok(Some(_))))
+}
+
+/// Whether somebody holds the lock of a guest's config, as Proxmox VE does for a whole start. A file that may not be opened
+/// counts as locked: a claim too many is seen, one too few is a CPU held twice.
+///
+/// The lock is tried shared and given back at once. Should Proxmox VE ask for it in just this moment, it waits for it as it
+/// does for every other holder.
+fn config_is_locked(root: &Root, vmid: Vmid) -> bool {
+    let name = format!("lock/qemu-server/lock-{vmid}.conf");
+    match File::open(root.run().join(name)) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(e) => e.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}

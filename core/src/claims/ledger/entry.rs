@@ -1,0 +1,226 @@
+//! One entry of the ledger.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::kept::KeptPlan;
+use super::super::live::{LiveGuest, Own};
+use super::{LedgerError, SCHEMA};
+use crate::apply::{Target, Thread};
+use crate::guest::GuestName;
+use crate::id::{NodeId, Tid, Vmid};
+use crate::idset::{CpuSet, VcpuSet};
+use crate::process::{Process, Task, ThreadKind};
+
+/// What numapin knows of one guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The version of this form.
+    pub schema: u32,
+    /// Whose entry.
+    pub guest: GuestName,
+    /// Its VMID, for a Proxmox VE guest.
+    pub vmid: Option<Vmid>,
+    /// How far it has come.
+    pub state: EntryState,
+    /// The boot of the host (`/proc/sys/kernel/random/boot_id`).
+    pub boot_id: String,
+    /// Its process; `None` while the guest is starting.
+    pub process: Option<Process>,
+    /// The policy the plan was made with.
+    pub policy: KeptPolicy,
+    /// The plan.
+    pub plan: KeptPlan,
+    /// Each thread whose mask was set or was about to be, with the mask it had before the first time.
+    pub found: Vec<Target>,
+    /// What the guest was promised of the memory of each host node while it starts, in KiB.
+    pub promised_kib: BTreeMap<NodeId, u64>,
+}
+
+/// How far an entry has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryState {
+    /// Planned before the start; nothing is set yet. Its claims stand.
+    Pending,
+    /// Its masks are set, or were about to be when the program was killed. Its claims stand.
+    Applied,
+    /// Its masks were put back, and it is left alone until its next start or apply. It claims what its live masks hold.
+    Held,
+}
+
+/// A policy as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptPolicy {
+    /// The policy string.
+    pub text: String,
+    /// Where it stood.
+    pub source: String,
+}
+
+impl Entry {
+    /// Whether it is the entry of a process that is running.
+    #[must_use]
+    pub fn is_of(&self, guest: &LiveGuest) -> bool {
+        match self.process {
+            Some(process) => process.pid == guest.pid,
+            None => self.vmid.is_some() && self.vmid == guest.vmid,
+        }
+    }
+
+    /// Whether it is the own entry of a guest on whose behalf claims are read.
+    #[must_use]
+    pub fn is_own(&self, own: Own) -> bool {
+        let pid = self.process.map(|process| process.pid);
+        (own.vmid.is_some() && own.vmid == self.vmid) || (own.pid.is_some() && own.pid == pid)
+    }
+
+    /// What it claims while these vCPUs are plugged (`None`: those of the plan); nothing where it is held.
+    #[must_use]
+    pub fn claims(&self, plugged: Option<&VcpuSet>) -> CpuSet {
+        match self.state {
+            EntryState::Held => CpuSet::new(),
+            EntryState::Pending | EntryState::Applied => {
+                self.plan.claims(plugged.unwrap_or(&self.plan.plugged))
+            }
+        }
+    }
+
+    /// Remembers threads whose masks are about to be set. The mask found before the first time is the one that counts. A
+    /// thread that came later and has the mask numapin gave its main thread has it from there: it would have had what the main
+    /// thread had.
+    pub fn remember(&mut self, targets: &[Target]) {
+        let main = self.main();
+        for target in targets {
+            let same = |known: &&mut Target| is_same(known, target.thread, target.start_time);
+            if let Some(known) = self.found.iter_mut().find(same) {
+                known.kind = target.kind.clone();
+                known.wanted = target.wanted.clone();
+                continue;
+            }
+            // A number that is used again is another thread.
+            self.found.retain(|known| known.thread != target.thread);
+            let mut target = target.clone();
+            if let Some(main) = &main
+                && inherits(main, &target.found)
+            {
+                target.found = main.found.clone();
+                target.unpinned = main.unpinned;
+            }
+            self.found.push(target);
+        }
+        self.found.sort_by_key(|target| target.thread);
+    }
+
+    /// Each thread of the process that is to have another mask again: those that were remembered and live, and those that
+    /// came later and inherited what numapin had set.
+    #[must_use]
+    pub fn way_back(&self, tasks: &[Task]) -> Vec<Target> {
+        let main = self.main();
+        let process = self.process.map(|process| process.pid);
+        let lives = |known: &&Target| {
+            let same = |task: &Task| is_same(known, thread(task), task.start_time);
+            // Vhost workers of the kernel are no tasks of the process.
+            Some(known.thread.pid) != process || tasks.iter().any(same)
+        };
+        let mut back: Vec<Target> = self.found.iter().filter(lives).cloned().collect();
+        for task in tasks {
+            let known = |target: &Target| is_same(target, thread(task), task.start_time);
+            if let Some(main) = main.as_ref().filter(|main| inherits(main, &task.mask))
+                && !self.found.iter().any(known)
+            {
+                back.push(Target {
+                    kind: ThreadKind::Emulator {
+                        name: task.comm.clone(),
+                    },
+                    thread: thread(task),
+                    start_time: task.start_time,
+                    found: main.found.clone(),
+                    unpinned: main.unpinned,
+                    wanted: task.mask.clone(),
+                });
+            }
+        }
+        back
+    }
+
+    /// The name of its file, without the suffix.
+    #[must_use]
+    pub(super) fn stem(&self) -> String {
+        match (self.vmid, self.process) {
+            (Some(vmid), _) => vmid.to_string(),
+            (None, Some(process)) => format!("pid-{}", process.pid),
+            (None, None) => "unnamed".to_owned(),
+        }
+    }
+
+    pub(super) fn to_text(&self) -> String {
+        // Numbers, texts and lists: nothing of it can't be written.
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    pub(super) fn parse(path: &Path, stem: &str, text: &str) -> Result<Self, LedgerError> {
+        let file = || path.to_owned();
+        let bad = |e: serde_json::Error| {
+            if e.is_eof() {
+                LedgerError::Cut { file: file() }
+            } else {
+                LedgerError::Malformed {
+                    file: file(),
+                    line: e.line().max(1),
+                    reason: e.to_string(),
+                }
+            }
+        };
+        // The version first: of another one nothing else is known.
+        let version: Version = serde_json::from_str(text).map_err(bad)?;
+        if version.schema > u64::from(SCHEMA) {
+            return Err(LedgerError::Newer {
+                file: file(),
+                found: version.schema,
+            });
+        }
+        let entry: Self = serde_json::from_str(text).map_err(bad)?;
+        if entry.stem() != stem {
+            return Err(LedgerError::Misnamed {
+                file: file(),
+                found: entry.stem(),
+            });
+        }
+        Ok(entry)
+    }
+
+    fn main(&self) -> Option<Target> {
+        let pid = self.process?.pid;
+        let main = self
+            .found
+            .iter()
+            .find(|known| known.thread.tid == Tid(pid.0));
+        main.cloned()
+    }
+}
+
+#[derive(Deserialize)]
+struct Version {
+    schema: u64,
+}
+
+/// Whether a mask is the one that numapin gave the main thread.
+fn inherits(main: &Target, mask: &CpuSet) -> bool {
+    *mask == main.wanted && main.wanted != main.found
+}
+
+fn is_same(known: &Target, thread: Thread, start_time: u64) -> bool {
+    known.thread == thread && known.start_time == start_time
+}
+
+fn thread(task: &Task) -> Thread {
+    Thread {
+        pid: task.pid,
+        tid: task.tid,
+    }
+}
