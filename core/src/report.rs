@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use crate::apply::Mismatch;
 use crate::guest::GuestName;
 use crate::id::{Pid, Tid};
 use crate::idset::{CpuSet, VcpuSet};
@@ -98,15 +97,6 @@ pub enum ReportNote {
         "qmp did not tell the iothreads: they and QEMU's own threads keep their masks until the next apply"
     )]
     IothreadsUnknown,
-    /// The virtual nodes of config and QEMU differ.
-    #[error(
-        "vcpu(s) {} are in other virtual nodes than the config says (args: -smp or -numa?): what QEMU says is used",
-        vcpus(list)
-    )]
-    Mismatch {
-        /// Each vCPU.
-        list: Vec<Mismatch>,
-    },
     /// The process ended while masks were set.
     #[error("process {pid} ended meanwhile")]
     ProcessEnded {
@@ -145,8 +135,4 @@ impl std::fmt::Display for Narrowed {
             ),
         }
     }
-}
-
-fn vcpus(list: &[Mismatch]) -> VcpuSet {
-    list.iter().map(|mismatch| mismatch.vcpu).collect()
 }

@@ -28,7 +28,7 @@ pub use error::{AffinityError, ApplyError, Undone};
 pub use linux::Linux;
 pub use threads::GuestThreads;
 pub use transaction::{Scene, Target, Transaction};
-pub use wishes::{Found, Mismatch, Wish, Wishes, mismatches, wishes};
+pub use wishes::{Found, Wish, Wishes, wishes};
 
 /// A thread, and the process whose `task` directory holds it.
 #[derive(

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::{ApplyError, Thread};
-use crate::guest::Guest;
-use crate::id::{Tid, VcpuId, VnodeId};
+use crate::id::{Tid, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::{PlacedVcpu, ThreadMasks};
 use crate::process::{Process, Task, ThreadKind, classify};
@@ -31,17 +28,6 @@ pub struct Wishes {
     pub list: Vec<Wish>,
     /// What is to be said.
     pub notes: Vec<ReportNote>,
-}
-
-/// A vCPU whose virtual node QMP and config see differently.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mismatch {
-    /// Which one.
-    pub vcpu: VcpuId,
-    /// Its virtual node in the config; `None`: the config does not have the vCPU.
-    pub config: Option<VnodeId>,
-    /// Its virtual node in QEMU; `None`: QEMU has no virtual nodes.
-    pub qemu: Option<VnodeId>,
 }
 
 /// The threads of a guest as QMP and /proc tell them.
@@ -135,35 +121,6 @@ pub fn wishes(
     others.sort_by_key(|wish| (rank(&wish.kind), wish.thread.tid));
     list.extend(others);
     Ok(Wishes { list, notes })
-}
-
-/// Where QMP's virtual nodes differ from those of the config, ascending by vCPU. QMP is right: it is what the guest sees.
-/// vCPUs that are not plugged are no mismatch.
-#[must_use]
-pub fn mismatches(guest: &Guest, vcpus: &[Vcpu]) -> Vec<Mismatch> {
-    let mut found = Vec::new();
-    for vcpu in vcpus {
-        let node = guest
-            .virtual_nodes
-            .iter()
-            .find(|node| node.vcpus.contains(vcpu.index));
-        let config = node.map(|node| node.id);
-        // Without -numa QEMU tells no node; a guest without virtual nodes of its own is one node.
-        let same = match (config, vcpu.node) {
-            (None, _) => false,
-            (Some(_), None) => !guest.numa,
-            (Some(config), Some(qemu)) => config == qemu,
-        };
-        if !same {
-            found.push(Mismatch {
-                vcpu: vcpu.index,
-                config,
-                qemu: vcpu.node,
-            });
-        }
-    }
-    found.sort_by_key(|mismatch| mismatch.vcpu);
-    found
 }
 
 fn must_be_apart(vcpus: &[Vcpu], iothreads: &[Iothread]) -> Result<(), ApplyError> {

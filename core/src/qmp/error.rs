@@ -93,6 +93,14 @@ pub enum Step {
     Command(&'static str),
 }
 
+impl QmpError {
+    /// Whether QEMU may well be fine and only busy with another client: then vCPUs can be taken from the names of the tasks.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(*self.kind, QmpErrorKind::Busy | QmpErrorKind::NoGreeting)
+    }
+}
+
 impl QmpErrorKind {
     /// The kind in JSON.
     #[must_use]
@@ -111,12 +119,6 @@ impl QmpErrorKind {
             Self::BadReply { .. } => "bad_reply",
             Self::Io { .. } => "io",
         }
-    }
-
-    /// Whether QEMU may well be fine and only busy with another client: then vCPUs can be taken from the names of the tasks.
-    #[must_use]
-    pub const fn is_busy(&self) -> bool {
-        matches!(self, Self::Busy | Self::NoGreeting)
     }
 }
 

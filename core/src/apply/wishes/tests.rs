@@ -1,7 +1,6 @@
 use super::*;
 use crate::apply::testing::{PID, process};
-use crate::guest::{Guest, GuestParts};
-use crate::id::Pid;
+use crate::id::{Pid, VnodeId};
 use crate::idset::NodeSet;
 
 fn cpus(list: &str) -> CpuSet {
@@ -181,36 +180,4 @@ fn vcpus_that_are_not_plugged_are_told_and_those_not_planned_refused() {
     );
     // The mode none wants nothing of any vCPU.
     assert_eq!(of_vcpus(&[], &[vcpu(7, 6)], &[]).unwrap().list, []);
-}
-
-#[test]
-fn virtual_nodes_that_differ_are_found() {
-    let guest = Guest::new(GuestParts::new("100", 2, 2).with_numa()).unwrap();
-    let on = |index, node: Option<u32>| Vcpu {
-        node: node.map(VnodeId),
-        ..vcpu(index, 9)
-    };
-    let same = [on(3, Some(1)), on(0, Some(0))];
-    assert_eq!(mismatches(&guest, &same), []);
-    let other = [on(4, Some(0)), on(2, Some(0)), on(1, None), on(0, Some(0))];
-    let found = mismatches(&guest, &other);
-    let short: Vec<_> = found
-        .iter()
-        .map(|m| (m.vcpu.0, m.config.map(|n| n.0), m.qemu.map(|n| n.0)))
-        .collect();
-    assert_eq!(
-        short,
-        [
-            (1, Some(0), None),
-            (2, Some(1), Some(0)),
-            (4, None, Some(0))
-        ]
-    );
-    assert_eq!(
-        ReportNote::Mismatch { list: found }.to_string(),
-        "vcpu(s) 1-2,4 are in other virtual nodes than the config says (args: -smp or -numa?): what QEMU says is used"
-    );
-    // A guest without virtual nodes of its own: QEMU tells none.
-    let guest = Guest::new(GuestParts::new("100", 2, 2)).unwrap();
-    assert_eq!(mismatches(&guest, &[on(0, None), on(3, None)]), []);
 }

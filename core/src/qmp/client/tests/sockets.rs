@@ -24,7 +24,7 @@ fn a_socket_that_stays_busy_gives_no_greeting() {
     let path = dir.path().join("qmp");
     let _listener = UnixListener::bind(&path).unwrap();
     let error = ask(&path, SHORT, Questions::default()).unwrap_err();
-    assert!(error.kind.is_busy());
+    assert!(error.is_busy());
     let text = error.to_string();
     assert!(
         text.contains(": no greeting within 0.") && text.contains("another client is being served"),
