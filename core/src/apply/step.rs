@@ -106,7 +106,7 @@ impl Step {
         }
         if !beyond.is_empty() {
             return Err(format!(
-                "it reads back as cpu(s) {actual}: something else sets masks at the same time"
+                "it reads back as cpu(s) {actual}: something else sets masks at the same time, or a cpu has just gone offline"
             ));
         }
         let lost = wanted.difference(&actual);
