@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::guest::GuestName;
+use crate::guest::qmp::Mismatch;
 use crate::id::{Pid, Tid};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::process::ThreadKind;
@@ -103,6 +104,10 @@ pub enum ReportNote {
         /// Which one.
         pid: Pid,
     },
+    /// QEMU and the config differ. It has a kind of its own in JSON.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Mismatch(#[from] Mismatch),
 }
 
 impl Report {
@@ -133,6 +138,33 @@ impl std::fmt::Display for Narrowed {
                 "without cpu(s) {}, which are offline, and cpu(s) {}, which the cpuset of the cgroup does not allow",
                 self.offline, self.cpuset
             ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_note_has_one_kind_and_its_fields() {
+        let vcpus = "0-1".parse().unwrap();
+        let notes: [(ReportNote, _); 3] = [
+            (
+                ReportNote::NotPlugged { vcpus },
+                serde_json::json!({"kind": "not_plugged", "vcpus": "0-1"}),
+            ),
+            (
+                ReportNote::IothreadsUnknown,
+                serde_json::json!({"kind": "iothreads_unknown"}),
+            ),
+            (
+                Mismatch::VcpuCount { config: 4, qemu: 8 }.into(),
+                serde_json::json!({"kind": "vcpu_count", "config": 4, "qemu": 8}),
+            ),
+        ];
+        for (note, expected) in notes {
+            assert_eq!(serde_json::to_value(&note).unwrap(), expected);
         }
     }
 }
