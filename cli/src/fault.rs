@@ -2,7 +2,10 @@
 
 use std::process::ExitCode;
 
+use numapin_core::apply::ApplyError;
 use numapin_core::host::HostError;
+use numapin_core::process::ProcessError;
+use numapin_core::qmp::QmpError;
 use numapin_core::root::FileError;
 use serde::Serialize;
 
@@ -25,8 +28,6 @@ pub(crate) enum FaultKind {
     Usage,
     /// A file can't be parsed.
     Malformed,
-    /// The constraints can't be met.
-    Constraints,
     /// QMP did not answer.
     Qmp,
     /// The affinity could not be set; what had been set was put back.
@@ -64,7 +65,6 @@ impl FaultKind {
         match self {
             Self::System => Exit::Fault,
             Self::Usage | Self::Malformed => Exit::Usage,
-            Self::Constraints => Exit::Constraints,
             Self::Qmp => Exit::Qmp,
             Self::Affinity => Exit::Affinity,
         }
@@ -105,6 +105,45 @@ impl From<HostError> for Fault {
 
 impl From<FileError> for Fault {
     fn from(error: FileError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<QmpError> for Fault {
+    fn from(error: QmpError) -> Self {
+        Self::new(FaultKind::Qmp, error)
+    }
+}
+
+impl From<ApplyError> for Fault {
+    fn from(error: ApplyError) -> Self {
+        let kind = match &error {
+            ApplyError::Process(_) => FaultKind::System,
+            // Nobody is there to be asked, as without a socket.
+            ApplyError::NotRunning { .. } => FaultKind::Qmp,
+            _ => FaultKind::Affinity,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<ProcessError> for Fault {
+    fn from(error: ProcessError) -> Self {
+        Self::system(error)
+    }
+}
+
+impl From<numapin_sysfs_sim::Error> for Fault {
+    fn from(error: numapin_sysfs_sim::Error) -> Self {
+        match error {
+            numapin_sysfs_sim::Error::Io { .. } => Self::system(error),
+            _ => Self::malformed(error),
+        }
+    }
+}
+
+impl From<numapin_qmp_mock::MockError> for Fault {
+    fn from(error: numapin_qmp_mock::MockError) -> Self {
         Self::system(error)
     }
 }

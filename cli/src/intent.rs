@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use numapin_core::guest::flags::{Overrides, Typed};
+use numapin_core::guest::pve::GuestConfig;
 use numapin_core::id::Vmid;
-use numapin_core::policy::PolicyPatch;
+use numapin_core::policy::{Policy, PolicyPatch};
 use numapin_core::root::Root;
 
 use crate::args::{Global, OneGuest, With};
@@ -22,6 +23,21 @@ pub(crate) enum GuestRef {
     Qmp(PathBuf),
 }
 
+impl GuestRef {
+    /// The VMID that a number or the name of a config file tells.
+    pub(crate) fn vmid(&self) -> Option<Vmid> {
+        match self {
+            Self::Vmid(vmid) => Some(*vmid),
+            Self::File(path) => {
+                let stem = path.file_stem()?.to_str()?;
+                let digits = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
+                stem.parse().ok().filter(|_| digits).map(Vmid)
+            }
+            Self::Qmp(_) => None,
+        }
+    }
+}
+
 /// What is laid over a guest's config and policy.
 #[derive(Debug, Default)]
 pub(crate) struct Over {
@@ -31,6 +47,44 @@ pub(crate) struct Over {
     pub(crate) policy: Option<PolicyPatch>,
     /// Single keys of the policy.
     pub(crate) keys: PolicyPatch,
+}
+
+impl Over {
+    /// The policy of a guest that has no place of its own for one, and where it comes from.
+    pub(crate) fn policy(&self) -> (Policy, String) {
+        match &self.policy {
+            Some(patch) => self.keys_over(patch.over(&Policy::default()), "--policy".to_owned()),
+            None => self.keys_over(Policy::default(), "default".to_owned()),
+        }
+    }
+
+    /// The policy of a guest with a config, and where it comes from.
+    ///
+    /// # Errors
+    /// The policy in the config can't be understood.
+    pub(crate) fn policy_of(&self, config: &GuestConfig) -> Result<(Policy, String), Fault> {
+        match &config.pinning {
+            Some(pinning) if self.policy.is_none() => {
+                let malformed =
+                    |e| Fault::malformed(format!("line {}: pinning: {e}", pinning.line));
+                let policy = pinning.value.parse().map_err(malformed)?;
+                Ok(self.keys_over(
+                    policy,
+                    format!("pinning: in the config, line {}", pinning.line),
+                ))
+            }
+            _ => Ok(self.policy()),
+        }
+    }
+
+    fn keys_over(&self, policy: Policy, source: String) -> (Policy, String) {
+        let source = if self.keys.is_empty() {
+            source
+        } else {
+            format!("{source}, with flags over it")
+        };
+        (self.keys.over(&policy), source)
+    }
 }
 
 /// The machine that the command is about.

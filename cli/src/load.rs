@@ -1,7 +1,7 @@
 //! Reads what a command needs to know of a node and of a guest, in the order of the flow. What it means is the engine's business.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use numapin_core::claims::Claims;
 use numapin_core::claims::live::{self, Live, Own};
@@ -97,7 +97,7 @@ impl Node {
             config,
             process,
         } = self.config(which, warn)?;
-        let (policy, source) = policy(&config, over)?;
+        let (policy, source) = over.policy_of(&config)?;
         let running = match process {
             Some(process) => Some(Running {
                 memory_mib: memory::of_cgroup(&self.root, vmid, Some(process.pid))?,
@@ -120,7 +120,7 @@ impl Node {
     fn config(&self, which: &GuestRef, warn: &mut Vec<String>) -> Result<Config, Fault> {
         let (path, vmid) = match which {
             GuestRef::Vmid(vmid) => (self.config_path(*vmid)?, Some(*vmid)),
-            GuestRef::File(path) => (path.clone(), vmid_of(path)),
+            GuestRef::File(path) => (path.clone(), which.vmid()),
             GuestRef::Qmp(socket) => {
                 return Err(Fault::usage(format!(
                     "{}: a guest of --qmp has no config",
@@ -202,34 +202,4 @@ impl Node {
         }
         Ok(devices)
     }
-}
-
-/// The VMID that the name of a config file tells.
-fn vmid_of(path: &Path) -> Option<Vmid> {
-    let stem = path.file_stem()?.to_str()?;
-    let digits = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
-    stem.parse().ok().filter(|_| digits).map(Vmid)
-}
-
-fn policy(config: &GuestConfig, over: &Over) -> Result<(Policy, String), Fault> {
-    let (policy, source) = match (&over.policy, &config.pinning) {
-        (Some(patch), _) => (patch.over(&Policy::default()), "--policy".to_owned()),
-        (None, Some(pinning)) => {
-            let policy = pinning
-                .value
-                .parse()
-                .map_err(|e| Fault::malformed(format!("line {}: pinning: {e}", pinning.line)))?;
-            (
-                policy,
-                format!("pinning: in the config, line {}", pinning.line),
-            )
-        }
-        (None, None) => (Policy::default(), "default".to_owned()),
-    };
-    let source = if over.keys.is_empty() {
-        source
-    } else {
-        format!("{source}, with flags over it")
-    };
-    Ok((over.keys.over(&policy), source))
 }

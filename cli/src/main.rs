@@ -6,10 +6,12 @@
 mod args;
 mod command;
 mod fault;
+mod flow;
 mod intent;
 mod load;
 mod planned;
 mod render;
+mod simulate;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -47,8 +49,9 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Topology => command::topology::run(global),
         Command::Plan(args) => command::plan::run(global, args),
         Command::Check(args) => command::plan::check(global, args),
+        Command::Apply(args) => command::apply::run(global, args),
         Command::Record(args) => command::record::run(global, args),
-        _ => Err(Fault::usage("not built yet")),
+        Command::Simulate(args) => command::simulate::run(global, args),
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) enum Ending {
     Clean,
     /// The process died: pid file and socket stay.
     Crash,
+    /// Nobody answers any more, and everything else stays as it is.
+    Left,
 }
 
 /// State of one mock QEMU.
@@ -308,6 +310,9 @@ impl Machine {
     /// Ends the machine; the second time nothing is done.
     pub(crate) fn end(&mut self, ending: Ending) {
         if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        if ending == Ending::Left {
             return;
         }
         if ending == Ending::Clean {

@@ -260,6 +260,12 @@ impl Mock {
         self.finish(Ending::Crash);
     }
 
+    /// Stops answering and leaves everything else as it is, fake threads with their masks included: a machine to be looked
+    /// into.
+    pub fn leave(self) {
+        self.finish(Ending::Left);
+    }
+
     fn finish(&self, ending: Ending) {
         self.task.abort();
         // Hangs up when the task, and with it the socket, is gone.

@@ -2,6 +2,8 @@
 
 pub(crate) mod json;
 pub(crate) mod plan;
+pub(crate) mod report;
+pub(crate) mod simulate;
 mod table;
 pub(crate) mod topology;
 pub(crate) mod violations;

@@ -11,13 +11,18 @@ use crate::planned::Planned;
 
 /// One plan as text.
 pub(crate) fn text(planned: &Planned) -> String {
+    titled(&planned.guest.name.0, planned)
+}
+
+/// One plan as text, under another name than the guest's own.
+pub(crate) fn titled(name: &str, planned: &Planned) -> String {
     let Planned {
         guest,
         policy,
         source,
         plan,
     } = planned;
-    let mut out = head(guest, policy, source);
+    let mut out = head(name, guest, policy, source);
     if policy.mode == Mode::None {
         out.push_str("  nothing is pinned\n");
     }
@@ -60,7 +65,7 @@ pub(crate) fn text(planned: &Planned) -> String {
 }
 
 /// Guest, shape and policy on one line.
-fn head(guest: &Guest, policy: &Policy, source: &str) -> String {
+fn head(name: &str, guest: &Guest, policy: &Policy, source: &str) -> String {
     let threads = if guest.threads > 1 {
         format!(" x {} threads", guest.threads)
     } else {
@@ -72,7 +77,7 @@ fn head(guest: &Guest, policy: &Policy, source: &str) -> String {
     };
     format!(
         "guest {}: {} x {}{threads}, {nodes}; policy {policy} ({source})\n",
-        guest.name,
+        name,
         count(guest.sockets, "socket"),
         count(guest.cores, "core"),
     )
@@ -134,7 +139,12 @@ fn plural(n: usize, what: &str) -> String {
 
 /// That a guest fits, with what is worth knowing.
 pub(crate) fn fits(planned: &Planned) -> String {
-    let mut out = head(&planned.guest, &planned.policy, &planned.source);
+    let mut out = head(
+        &planned.guest.name.0,
+        &planned.guest,
+        &planned.policy,
+        &planned.source,
+    );
     out.push_str("  it fits\n");
     for note in &planned.plan.notes {
         let _ = writeln!(out, "  note: {note}");

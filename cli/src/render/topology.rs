@@ -38,7 +38,8 @@ pub(crate) fn text(host: &Host) -> String {
     out
 }
 
-fn summary(host: &Host) -> String {
+/// What the host is made of, on one line.
+pub(crate) fn summary(host: &Host) -> String {
     let cores: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.core).collect();
     let packages: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.package).collect();
     let mut threads: BTreeMap<_, usize> = BTreeMap::new();

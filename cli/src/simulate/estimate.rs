@@ -23,14 +23,20 @@ pub(crate) fn local_share(host: &Host, guest: &Guest, masks: &BTreeMap<VcpuId, C
     let mut local = 0.0;
     let mut vcpus = 0.0;
     for node in &guest.virtual_nodes {
-        let runs: Vec<_> =
-            node.vcpus.iter().map(|vcpu| by_node(host, masks.get(&vcpu).unwrap_or(&online))).collect();
+        let runs: Vec<_> = node
+            .vcpus
+            .iter()
+            .map(|vcpu| by_node(host, masks.get(&vcpu).unwrap_or(&online)))
+            .collect();
         let memory = match (node.bound, node.host_node) {
             (true, Some(bound)) => BTreeMap::from([(bound, 1.0)]),
             _ => average(&runs),
         };
         for run in &runs {
-            local += run.iter().map(|(node, share)| share * memory.get(node).unwrap_or(&0.0)).sum::<f64>();
+            local += run
+                .iter()
+                .map(|(node, share)| share * memory.get(node).unwrap_or(&0.0))
+                .sum::<f64>();
             vcpus += 1.0;
         }
     }
@@ -41,7 +47,11 @@ pub(crate) fn local_share(host: &Host, guest: &Guest, masks: &BTreeMap<VcpuId, C
 fn by_node(host: &Host, mask: &CpuSet) -> BTreeMap<NodeId, f64> {
     let size = host.online().common(mask).max(1);
     let share = |cpus: &CpuSet| count(cpus.common(mask)) / count(size);
-    host.nodes.iter().map(|node| (node.id, share(&node.cpus))).filter(|(_, share)| *share > 0.0).collect()
+    host.nodes
+        .iter()
+        .map(|node| (node.id, share(&node.cpus)))
+        .filter(|(_, share)| *share > 0.0)
+        .collect()
 }
 
 fn average(runs: &[BTreeMap<NodeId, f64>]) -> BTreeMap<NodeId, f64> {

@@ -1,11 +1,15 @@
 //! The JSON of every command. It changes only by addition; sets of ids are strings in the kernel's list form.
 
+mod apply;
 mod plan;
+mod simulate;
 mod topology;
 
 use serde::Serialize;
 
+pub(crate) use apply::ApplyDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
+pub(crate) use simulate::SimulateDocument;
 pub(crate) use topology::TopologyDocument;
 
 use crate::fault::{Fault, FaultKind};

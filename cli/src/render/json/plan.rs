@@ -28,7 +28,7 @@ pub(crate) struct CheckDocument<'a> {
 }
 
 #[derive(Serialize)]
-struct PlanBody<'a> {
+pub(super) struct PlanBody<'a> {
     guest: GuestBody<'a>,
     policy: PolicyBody<'a>,
     virtual_nodes: &'a [PlacedNode],
@@ -74,7 +74,7 @@ struct NoteBody<'a> {
 
 /// A violation with its guest and its text beside its own fields.
 #[derive(Serialize)]
-struct ViolationBody<'a> {
+pub(super) struct ViolationBody<'a> {
     guest: &'a GuestName,
     #[serde(flatten)]
     violation: &'a Violation,
@@ -103,7 +103,7 @@ impl<'a> CheckDocument<'a> {
     }
 }
 
-fn body(planned: &Planned) -> PlanBody<'_> {
+pub(super) fn body(planned: &Planned) -> PlanBody<'_> {
     let Planned {
         guest,
         policy,
@@ -160,7 +160,7 @@ fn reasons(refused: &[Violations]) -> Vec<ViolationBody<'_>> {
     refused.iter().flat_map(of_guest).collect()
 }
 
-fn of_guest(violations: &Violations) -> impl Iterator<Item = ViolationBody<'_>> {
+pub(super) fn of_guest(violations: &Violations) -> impl Iterator<Item = ViolationBody<'_>> {
     violations.list.iter().map(|violation| ViolationBody {
         guest: &violations.guest,
         violation,
