@@ -142,7 +142,7 @@ fn ask(
         Questions { hotpluggable: true },
     ) {
         Ok(answer) => answer,
-        Err(error) if error.kind.is_busy() => {
+        Err(error) if error.is_busy() => {
             let threads = GuestThreads::from_names(&node.root, vmid, &error);
             return threads
                 .map(Ok)
@@ -153,9 +153,7 @@ fn ask(
     let mut threads = GuestThreads::from_answer(&node.root, Some(vmid), &answer)?;
     let shape = shape_of(&answer)?;
     let mismatches = shape::compare(guest, &shape).into_iter();
-    threads
-        .notes
-        .extend(mismatches.map(|mismatch| ReportNote::Mismatch { mismatch }));
+    threads.notes.extend(mismatches.map(ReportNote::from));
     Ok(shape::corrected(guest, &shape).map(|right| {
         *guest = right;
         threads

@@ -1,13 +1,16 @@
 //! Reads what a command needs to know of a node and of a guest, in the order of the flow. What it means is the engine's business.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use numapin_core::claims::Claims;
 use numapin_core::claims::live::{self, Live, Own};
-use numapin_core::guest::pve::{self, Beside, GuestConfig, HostPci, Pending};
+use numapin_core::guest::pve::devices::{self, Surroundings};
+use numapin_core::guest::pve::mapping::PciMapping;
+use numapin_core::guest::pve::{self, Beside, GuestConfig, Pending};
 use numapin_core::guest::{Device, Guest, GuestName, Running};
-use numapin_core::host::pci::{self, PciAddress};
+use numapin_core::host::pci;
 use numapin_core::host::sysfs::{self, Want};
 use numapin_core::host::{Host, cpuset, memory};
 use numapin_core::id::{Pid, Vmid};
@@ -106,7 +109,7 @@ impl Node {
         };
         let beside = Beside {
             vmid,
-            devices: self.devices(&config)?,
+            devices: self.devices(&config, vmid, warn)?,
             running,
         };
         Ok(config.guest(name, &over.guest, beside).map(|guest| Loaded {
@@ -187,19 +190,54 @@ impl Node {
         })
     }
 
-    fn devices(&self, config: &GuestConfig) -> Result<Vec<Device>, Fault> {
-        let mut devices = Vec::new();
-        for hostpci in config.hostpci.values() {
-            if let HostPci::Host(addresses) = &hostpci.value {
-                for address in addresses {
-                    let parsed: PciAddress = address.parse().map_err(Fault::malformed)?;
-                    devices.push(Device {
-                        address: address.clone(),
-                        node: pci::node(&self.root, parsed)?,
-                    });
-                }
-            }
+    /// The PCI devices of a guest. The mappings of the cluster are read only for a guest that uses one.
+    fn devices(
+        &self,
+        config: &GuestConfig,
+        vmid: Option<Vmid>,
+        warn: &mut Vec<String>,
+    ) -> Result<Vec<Device>, Fault> {
+        if config.hostpci.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(devices)
+        let path = self.root.etc_pve().join("mapping/pci.cfg");
+        let mapping = PciMapping::parse(&path, &root::read_text(&path)?.unwrap_or_default());
+        let reservations = self.root.run().join("qemu-server/pci-id-reservations");
+        let reserved = match (vmid, root::read_text(&reservations)?) {
+            (Some(vmid), Some(text)) => devices::reserved(&text, vmid),
+            _ => BTreeSet::new(),
+        };
+        let around = Surroundings {
+            mapping: &mapping,
+            node: &self.name()?,
+            reserved: &reserved,
+        };
+        let (found, missing) =
+            devices::devices(config, &around, |address| pci::node(&self.root, address))?;
+        warn.extend(mapping.warnings.iter().map(ToString::to_string));
+        warn.extend(missing.iter().map(ToString::to_string));
+        Ok(found)
+    }
+
+    /// The name of this node in the cluster: what Proxmox VE's links below /etc/pve lead to, else the host's name.
+    fn name(&self) -> Result<String, Fault> {
+        let link = |name: &str| fs::read_link(self.root.etc_pve().join(name)).ok();
+        let named = |path: &Path| {
+            path.file_name()
+                .map(|name| name.to_string_lossy().into_owned())
+        };
+        let local = link("local").and_then(|path| named(&path));
+        let through_guests = || link("qemu-server").and_then(|path| path.parent().and_then(named));
+        if let Some(name) = local.or_else(through_guests) {
+            return Ok(name);
+        }
+        let hostname =
+            root::read_text(&self.root.proc().join("sys/kernel/hostname"))?.unwrap_or_default();
+        Ok(hostname
+            .trim()
+            .split('.')
+            .next()
+            .unwrap_or_default()
+            .to_owned())
     }
 }
