@@ -1,0 +1,22 @@
+//! The whole flow, guest start -> query-cpus-fast -> affinity, as its tests walk it.
+//!
+//! ```text
+//! Machine ──► Lab ─┬─ host() ──► Host ───────────┐
+//!                  └─ start() ─► Mock (or QEMU) ─┼─► road::pin ──► Pinned ──► road::undo
+//! Shape ─┬─ guest() ───────────► Guest ──────────┘        │
+//!        └─ qemu() ─► what the mock pretends to run       └─► masks: what /proc says afterwards
+//! ```
+//! What judges the result shares no code with what is judged: masks are read by a reader of their own, and [`guests::fits`]
+//! says by counting alone whether a guest can be placed.
+
+pub mod doubles;
+pub mod guests;
+pub mod lab;
+pub mod masks;
+pub mod road;
+
+/// Ids of CPUs, nodes or threads, outside of numapin's own types.
+pub type Ids = std::collections::BTreeSet<u32>;
+
+/// What ends a test that can't go on.
+pub type Broken = Box<dyn std::error::Error>;
