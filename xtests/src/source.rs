@@ -278,7 +278,7 @@ mod tests {
     fn comments_and_strings_are_not_code() {
         let source =
             source("// unsafe\n/* unsafe */\n/// unsafe\nconst A: &str = \"unsafe { }\";\n");
-        assert_eq!(source.lines_of(&["unsafe"]), []);
+        assert_eq!(source.lines_of(&["unsafe"]), Vec::<usize>::new());
         assert_eq!(
             self::source("fn f() {\n unsafe { g() } }").lines_of(&["unsafe", "{"]),
             [2]

@@ -7,19 +7,19 @@ use numapin_core::claims::Claims;
 use numapin_core::guest::Guest;
 use numapin_core::host::Host;
 use numapin_core::placement::Plan;
-use numapin_core::policy::Policy;
+use numapin_core::policy::{Mode, Policy, Smt};
 use numapin_core::report::State;
 use numapin_qmp_mock::{Mock, Script};
 use numapin_sysfs_sim::topologies;
 use numapin_xtests::flow::doubles::Watched;
-use numapin_xtests::flow::guests::{Shape, fits, policies, table};
+use numapin_xtests::flow::guests::{POLICIES, Shape, fits, table};
 use numapin_xtests::flow::lab::Lab;
 use numapin_xtests::flow::masks::Masks;
 use numapin_xtests::flow::road::{self, Stop};
 use numapin_xtests::flow::{Broken, Ids};
 use rstest::rstest;
 
-/// Each topology is a test of its own, so that they run side by side; [`no_topology_is_left_out`] compares with what there is.
+/// Each topology is a test of its own, so that they run side by side; the first one compares with what there is.
 const TOPOLOGIES: [&str; 13] = [
     "epyc7351p",
     "epyc7351p-nosmt",
@@ -37,8 +37,15 @@ const TOPOLOGIES: [&str; 13] = [
 ];
 
 #[test]
-fn no_topology_is_left_out() {
+fn no_topology_and_no_mode_is_left_out() -> Result<(), Broken> {
     assert!(topologies::names().eq(TOPOLOGIES));
+    let policies: Result<Vec<Policy>, _> = POLICIES.iter().map(|text| text.parse()).collect();
+    let policies = policies?;
+    let mode = |mode: &Mode| policies.iter().any(|policy| policy.mode == *mode);
+    assert!(Mode::ALL.iter().all(mode));
+    let smt = |smt: &Smt| policies.iter().any(|policy| policy.smt == *smt);
+    assert!(Smt::ALL.iter().all(smt));
+    Ok(())
 }
 
 #[rstest]
@@ -56,12 +63,11 @@ fn every_guest_in_every_mode(
             mock: &mock,
             shape: &shape,
         };
-        for policy in policies() {
-            let case = format!(
-                "{}, {what}, {} ({})",
-                TOPOLOGIES[topology], policy.mode, policy.smt
-            );
-            stage.walk(&policy).map_err(|e| format!("{case}: {e}"))?;
+        for policy in POLICIES {
+            let case = format!("{}, {what}, {policy}", TOPOLOGIES[topology]);
+            stage
+                .walk(&policy.parse()?)
+                .map_err(|e| format!("{case}: {e}"))?;
         }
     }
     Ok(())

@@ -1,15 +1,19 @@
 //! The guests that are put on every host, and whether they fit there: told by counting alone.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use numapin_core::guest::{Guest, GuestParts};
+use numapin_core::guest::flags::Overrides;
+use numapin_core::guest::pve::{self, Beside, Pending};
+use numapin_core::guest::{Guest, GuestName, Running};
 use numapin_core::host::Host;
-use numapin_core::id::{NodeId, Vmid};
+use numapin_core::id::Vmid;
 use numapin_core::policy::{Mode, Policy, Smt};
-use numapin_core::violation::Violations;
 use numapin_qmp_mock as mock;
 
-use super::Ids;
+use super::{Broken, Ids};
+
+const MEMORY_MIB: u32 = 2048;
 
 /// The shape of a guest: the same for the planner and for the mock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,31 +72,52 @@ impl Shape {
         }
     }
 
-    /// As numapin reads it from a config.
-    ///
-    /// # Errors
-    /// It is no possible guest.
-    pub fn guest(&self) -> Result<Guest, Violations> {
-        let mut parts = GuestParts::new(&self.vmid.to_string(), self.sockets, self.cores);
-        parts.vmid = Some(Vmid(self.vmid));
-        parts.memory_mib = Some(2048);
-        if self.nodes != Nodes::None {
-            parts = parts.with_numa();
-        }
+    /// Its config, as Proxmox VE writes it.
+    #[must_use]
+    pub fn config(&self) -> String {
+        let list = |cpus: &Ids| {
+            let words: Vec<String> = cpus.iter().map(ToString::to_string).collect();
+            words.join(",")
+        };
+        let mut lines = Vec::new();
+        lines.extend(
+            self.affinity
+                .as_ref()
+                .map(|cpus| format!("affinity: {}", list(cpus))),
+        );
+        lines.push(format!("cores: {}", self.cores));
+        lines.push(format!("memory: {MEMORY_MIB}"));
+        lines.push(format!("numa: {}", u32::from(self.nodes != Nodes::None)));
         if let Nodes::Bound(host_nodes) = &self.nodes {
-            parts.numa_explicit = true;
-            for (node, host_node) in parts.virtual_nodes.iter_mut().zip(host_nodes) {
-                node.host_node = Some(NodeId(*host_node));
-                node.bound = true;
+            let memory = MEMORY_MIB / self.sockets;
+            for (i, host_node) in (0..self.sockets).zip(host_nodes) {
+                let (first, last) = (i * self.cores, (i + 1) * self.cores - 1);
+                lines.push(format!(
+                    "numa{i}: cpus={first}-{last},hostnodes={host_node},memory={memory},policy=bind"
+                ));
             }
         }
-        let named = self.affinity.as_ref();
-        parts.affinity = named.map(|cpus| {
-            cpus.iter()
-                .map(|cpu| numapin_core::id::CpuId(*cpu))
-                .collect()
-        });
-        Guest::new(parts)
+        lines.push(format!("sockets: {}\n", self.sockets));
+        lines.join("\n")
+    }
+
+    /// As numapin reads it from that config.
+    ///
+    /// # Errors
+    /// The config can't be read, or is odd, or is of no possible guest.
+    pub fn guest(&self) -> Result<Guest, Broken> {
+        let file = format!("{}.conf", self.vmid);
+        let parsed = pve::parse(Path::new(&file), &self.config(), Pending::Leave)?;
+        if let Some(warning) = parsed.warnings.first() {
+            return Err(warning.to_string().into());
+        }
+        let beside = Beside {
+            vmid: Some(Vmid(self.vmid)),
+            running: Some(Running::default()),
+            ..Beside::default()
+        };
+        let name = GuestName(self.vmid.to_string());
+        Ok(parsed.config.guest(name, &Overrides::default(), beside)?)
     }
 
     /// As QEMU runs it, with two iothreads, vhost workers (tasks or kernel threads, by turns) and workers.
@@ -147,23 +172,17 @@ pub fn table(host: &Host) -> Vec<(&'static str, Shape)> {
     ]
 }
 
-/// Every mode, one-to-one with every `smt`.
-#[must_use]
-pub fn policies() -> Vec<Policy> {
-    let mut policies = Vec::new();
-    for &mode in Mode::ALL {
-        let smts = match mode {
-            Mode::OneToOne => Smt::ALL,
-            _ => &[Smt::Spread],
-        };
-        policies.extend(smts.iter().map(|&smt| Policy {
-            mode,
-            smt,
-            ..Policy::default()
-        }));
-    }
-    policies
-}
+/// Every mode, one-to-one with every `smt`, as they stand in a config.
+pub const POLICIES: [&str; 8] = [
+    "none",
+    "numa",
+    "l3",
+    "one-to-one",
+    "one-to-one,smt=isolate",
+    "one-to-one,smt=pack",
+    "one-to-one,smt=any",
+    "shared",
+];
 
 /// Whether a guest fits, without the CPUs in `taken`: by counting the CPUs (for `isolate` the cores) of each host node.
 ///

@@ -4,15 +4,17 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use numapin_core::apply::{ApplyError, GuestThreads, Scene, Target, Transaction, mismatches};
+use numapin_core::apply::{ApplyError, GuestThreads, Scene, Target, Transaction};
 use numapin_core::claims::Claims;
 use numapin_core::guest::Guest;
+use numapin_core::guest::qmp::{compare, shape};
 use numapin_core::placement::{self, Plan};
 use numapin_core::policy::Policy;
 use numapin_core::process::Process;
 use numapin_core::qmp::{self, Answer, QmpError, Questions};
 use numapin_core::report::Report;
 use numapin_core::violation::Violations;
+use serde_json::Value;
 
 /// Long enough for any healthy mock or QEMU, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -64,7 +66,11 @@ pub fn pin(
 /// # Errors
 /// It gave no answer.
 pub fn ask(socket: &Path, deadline: Duration) -> Result<Answer, Stop> {
-    Ok(qmp::ask(socket, deadline, Questions::default())?)
+    Ok(qmp::ask(
+        socket,
+        deadline,
+        Questions { hotpluggable: true },
+    )?)
 }
 
 /// Applies a plan to the threads that QMP told.
@@ -110,10 +116,14 @@ pub fn undo(scene: Scene<'_>, guest: &Guest, pinned: &Pinned) -> Result<Report, 
 }
 
 impl Pinned {
-    /// Whether config and QEMU agree on who is in which virtual node.
+    /// Whether config and QEMU agree on how many vCPUs there are and who is in which virtual node.
     #[must_use]
     pub fn agrees(&self, guest: &Guest) -> bool {
-        mismatches(guest, &self.answer.vcpus).is_empty()
+        let raw = &self.answer.raw;
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        let places = raw.hotpluggable.as_ref().map(list);
+        shape(&list(&raw.cpus), places.as_deref())
+            .is_ok_and(|shape| shape.complete && compare(guest, &shape).is_empty())
     }
 }
 
