@@ -2,10 +2,20 @@
 //!
 //! A policy is a property string ("one-to-one,smt=isolate"); `FromStr` reads it, `Display` writes it.
 
+pub mod choose;
+pub mod edit;
+mod line_error;
+pub mod node_conf;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::choose::{ChoiceError, ChosenPolicy, Places, PolicyNote, Source, choose};
+pub use self::edit::{set_line, unset_line};
+pub use self::line_error::{About, LineError, LineProblem};
+pub use self::node_conf::{GuestLine, NodeConf};
 pub use self::parse::{PolicyError, PolicyPatch};
 
 /// How a guest is to be placed. The defaults are those of a policy string that names only the mode.
@@ -40,6 +50,9 @@ macro_rules! words {
         impl $name {
             /// All values, in the order of the manual.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// All words, in the same order.
+            pub const WORDS: &'static [&'static str] = &[$($word),*];
 
             /// The word in a policy string and in output.
             #[must_use]

@@ -49,7 +49,7 @@ pub enum PolicyError {
         /// The nearest key, where one is near.
         nearest: Option<String>,
         /// All keys.
-        allowed: Vec<&'static str>,
+        allowed: &'static [&'static str],
     },
     /// A value that a key does not have.
     #[error("{key}: {value:?} is unknown ({}expected {})", perhaps(nearest.as_deref()), list(allowed))]
@@ -61,7 +61,7 @@ pub enum PolicyError {
         /// The nearest value, where one is near.
         nearest: Option<String>,
         /// All values.
-        allowed: Vec<&'static str>,
+        allowed: &'static [&'static str],
     },
 }
 
@@ -70,7 +70,7 @@ const MODE: &str = "vcpus";
 
 impl PolicyPatch {
     /// All keys, in the order of the manual.
-    pub const KEYS: [&'static str; 9] = [
+    pub const KEYS: &'static [&'static str] = &[
         MODE,
         "smt",
         "overlap",
@@ -89,7 +89,7 @@ impl PolicyPatch {
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), PolicyError> {
         macro_rules! word {
             ($key:literal, $field:ident, $words:ident) => {
-                self.$field = Some(word($key, value, $words::ALL, $words::word)?)
+                self.$field = Some(word($key, value, $words::from_word, $words::WORDS)?)
             };
         }
         match key {
@@ -105,8 +105,8 @@ impl PolicyPatch {
             _ => {
                 return Err(PolicyError::Key {
                     key: key.to_owned(),
-                    nearest: nearest(key, &Self::KEYS),
-                    allowed: Self::KEYS.to_vec(),
+                    nearest: nearest(key, Self::KEYS),
+                    allowed: Self::KEYS,
                 });
             }
         }
@@ -197,21 +197,17 @@ impl fmt::Display for Policy {
     }
 }
 
-fn word<W: Copy + 'static>(
+fn word<W>(
     key: &'static str,
     value: &str,
-    all: &'static [W],
-    spell: fn(W) -> &'static str,
+    read: fn(&str) -> Option<W>,
+    allowed: &'static [&'static str],
 ) -> Result<W, PolicyError> {
-    let found = all.iter().copied().find(|word| spell(*word) == value);
-    found.ok_or_else(|| {
-        let allowed: Vec<&str> = all.iter().copied().map(spell).collect();
-        PolicyError::Value {
-            key,
-            value: value.to_owned(),
-            nearest: nearest(value, &allowed),
-            allowed,
-        }
+    read(value).ok_or_else(|| PolicyError::Value {
+        key,
+        value: value.to_owned(),
+        nearest: nearest(value, allowed),
+        allowed,
     })
 }
 
@@ -237,7 +233,7 @@ pub(super) fn list(words: &[&'static str]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use proptest::prelude::*;
     use proptest::sample::select;
     use rstest::rstest;
@@ -302,7 +298,7 @@ mod tests {
         assert_eq!(PolicyPatch::default().over(&policy), policy);
     }
 
-    pub(super) fn any_policy() -> impl Strategy<Value = Policy> {
+    pub(in crate::policy) fn any_policy() -> impl Strategy<Value = Policy> {
         let place = || proptest::option::of(select(Place::ALL));
         let first = (
             select(Mode::ALL),

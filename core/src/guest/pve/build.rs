@@ -129,6 +129,7 @@ fn narrow(number: u64) -> u32 {
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::super::{Pending, parse};
@@ -242,5 +243,37 @@ mod tests {
         let mut flags = Overrides::default();
         flags.host_nodes.insert(VnodeId(0), crate::id::NodeId(1));
         assert_eq!(shape(&guest_with(several, &flags).unwrap()), "0:0-3@1");
+    }
+
+    proptest! {
+        /// Whatever a config says, reading it ends in a guest, in violations or in an error with its line.
+        #[test]
+        fn no_config_is_a_panic(
+            lines in proptest::collection::vec(
+                "(sockets|cores|smp|vcpus|numa|numa[0-9]|affinity|memory|hugepages|hotplug|hostpci1?[0-9]|args|tags|delete|\\[PENDING\\]|\
+                 \\[\\PC{0,4}\\]|\\PC{0,6}):? ?(0|1|2|8|4294967295|18446744073709551616|cpus=0-3|cpus=0-1;1|4-7,hostnodes=[0-9]{1,8}|\
+                 0-3,memory=1e[0-9]{1,9},policy=bind|[0-9,;: =-]{0,9}|\\PC{0,9})",
+                0..12,
+            ),
+            merge in proptest::bool::ANY,
+        ) {
+            let text = lines.join("\n");
+            let pending = if merge { Pending::Merge } else { Pending::Leave };
+            match parse(Path::new("100.conf"), &text, pending) {
+                Err(error) => prop_assert!((1..=lines.len()).contains(&error.line), "{}", error),
+                Ok(parsed) => {
+                    prop_assert!(parsed.warnings.iter().all(|warning| (1..=lines.len()).contains(&warning.line)));
+                    let name = GuestName("100".to_owned());
+                    match parsed.config.guest(name, &Overrides::default(), Beside::default()) {
+                        Ok(guest) => {
+                            let total = guest.sockets * guest.cores;
+                            prop_assert_eq!(guest.vcpus().len(), usize::try_from(total).unwrap());
+                            prop_assert!(super::super::qemu_shape(&parsed.config).is_ok());
+                        }
+                        Err(violations) => prop_assert!(!violations.list.is_empty()),
+                    }
+                }
+            }
+        }
     }
 }
