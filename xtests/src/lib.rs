@@ -1,7 +1,19 @@
 //! End-to-end tests of numapin and the laws of its house.
 //!
-//! `source` reads the project's own sources for the laws. What judges the planner is written from the manual alone and shares no
-//! code with it.
+//! ```text
+//! flow                        guests walked over hosts: mocks, plans, masks set and read back
+//! source                      the project's own sources, for the laws
+//! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
+//!                └─► check    whether a plan is valid and costs what it says (any host)
+//! ```
+//! What judges the planner is written from the manual alone and shares no code with it.
 
+pub mod check;
+pub mod cost;
 pub mod flow;
+pub mod fraction;
+pub mod random;
+pub mod scene;
+pub mod shrink;
 pub mod source;
+pub mod twin;
