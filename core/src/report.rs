@@ -98,6 +98,14 @@ pub enum ReportNote {
         "qmp did not tell the iothreads: they and QEMU's own threads keep their masks until the next apply"
     )]
     IothreadsUnknown,
+    /// vCPUs whose thread ended before it could be pinned, while the guest lives: unplugged, or run by another thread by now.
+    #[error(
+        "the thread of vcpu(s) {vcpus} ended meanwhile; if they were not unplugged, apply again"
+    )]
+    VcpuEnded {
+        /// Which.
+        vcpus: VcpuSet,
+    },
     /// The process ended while masks were set.
     #[error("process {pid} ended meanwhile")]
     ProcessEnded {

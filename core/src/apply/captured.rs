@@ -62,7 +62,13 @@ impl Affinity for Captured {
             Some(cpuset) => cpus.intersection(&cpuset),
             None => cpus.clone(),
         };
-        let usable = usable.intersection(&tree::online(&self.root));
+        let online = tree::online(&self.root);
+        if online.is_empty() {
+            let cpus = self.root.sys().join("devices/system/cpu");
+            let told = format!("{}: tells of no cpu that is online", cpus.display());
+            return Err(io::Error::other(told).into());
+        }
+        let usable = usable.intersection(&online);
         if usable.is_empty() {
             return Err(AffinityError::NothingUsable);
         }

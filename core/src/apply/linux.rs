@@ -116,10 +116,8 @@ fn last_error() -> AffinityError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
-    use std::thread::{JoinHandle, spawn};
-
     use super::*;
+    use crate::apply::testing::Parked;
     use crate::id::{CpuId, Pid, Tid};
     use crate::process;
     use crate::root::Root;
@@ -128,45 +126,6 @@ mod tests {
         match Root::live() {
             Root::Live(live) => Linux::new(&live),
             Root::Captured(_) => unreachable!(),
-        }
-    }
-
-    /// A thread that waits until it is dropped.
-    struct Parked {
-        thread: Thread,
-        handle: Option<(Sender<()>, JoinHandle<()>)>,
-    }
-
-    impl Parked {
-        fn new() -> Self {
-            let (tell, told) = channel();
-            let (stop, stopped) = channel::<()>();
-            let handle = spawn(move || {
-                // A link to the caller's own directory: "PID/task/TID".
-                tell.send(std::fs::read_link("/proc/thread-self").unwrap())
-                    .unwrap();
-                let _ = stopped.recv();
-            });
-            let link = told.recv().unwrap();
-            let tid = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            let pid = Pid(std::process::id().cast_signed());
-            Self {
-                thread: Thread { pid, tid: Tid(tid) },
-                handle: Some((stop, handle)),
-            }
-        }
-
-        fn end(&mut self) {
-            if let Some((stop, handle)) = self.handle.take() {
-                drop(stop);
-                handle.join().unwrap();
-            }
-        }
-    }
-
-    impl Drop for Parked {
-        fn drop(&mut self) {
-            self.end();
         }
     }
 

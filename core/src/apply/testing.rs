@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{JoinHandle, spawn};
 
 use tempfile::TempDir;
 
@@ -181,5 +183,44 @@ impl Affinity for Watched<'_> {
             mask.insert(CpuId(7));
         }
         Ok(mask)
+    }
+}
+
+/// A thread that waits until it is dropped.
+pub(super) struct Parked {
+    pub(super) thread: Thread,
+    handle: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Parked {
+    pub(super) fn new() -> Self {
+        let (tell, told) = channel();
+        let (stop, stopped) = channel::<()>();
+        let handle = spawn(move || {
+            // A link to the caller's own directory: "PID/task/TID".
+            tell.send(std::fs::read_link("/proc/thread-self").unwrap())
+                .unwrap();
+            let _ = stopped.recv();
+        });
+        let link = told.recv().unwrap();
+        let tid = link.file_name().unwrap().to_str().unwrap().parse().unwrap();
+        let pid = Pid(std::process::id().cast_signed());
+        Self {
+            thread: Thread { pid, tid: Tid(tid) },
+            handle: Some((stop, handle)),
+        }
+    }
+
+    pub(super) fn end(&mut self) {
+        if let Some((stop, handle)) = self.handle.take() {
+            drop(stop);
+            handle.join().unwrap();
+        }
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -6,9 +6,9 @@ use super::step::{Step, put_back, way_back};
 use super::{Affinity, ApplyError, Thread, Wish, Wishes};
 use crate::guest::GuestName;
 use crate::host::Host;
-use crate::idset::CpuSet;
+use crate::idset::{CpuSet, VcpuSet};
 use crate::process::{self, Process, ProcessError, ThreadKind};
-use crate::report::{Report, ReportNote, SCHEMA};
+use crate::report::{Report, ReportNote, SCHEMA, State};
 use crate::root::Root;
 
 /// What a transaction works on, beside the threads.
@@ -190,8 +190,15 @@ impl Transaction {
         let mut notes = self.notes;
         let pid = self.process.pid;
         let now = process::process(scene.root, pid);
+        let ended = |step: &Step| match step.wish.kind {
+            ThreadKind::Vcpu { vcpu } if step.state == State::Ended => Some(vcpu),
+            _ => None,
+        };
+        let vcpus: VcpuSet = self.steps.iter().filter_map(ended).collect();
         if now.is_ok_and(|now| now != Some(self.process)) {
             notes.push(ReportNote::ProcessEnded { pid });
+        } else if !vcpus.is_empty() {
+            notes.push(ReportNote::VcpuEnded { vcpus });
         }
         Report {
             schema: SCHEMA,

@@ -124,7 +124,8 @@ impl fmt::Display for ThreadKind {
         match self {
             Self::Vcpu { vcpu } => write!(f, "vcpu {vcpu}"),
             Self::AllVcpus => f.write_str("all vcpus"),
-            Self::Iothread { iothread } => write!(f, "iothread {iothread}"),
+            // QEMU's user chose the name: it goes to a terminal.
+            Self::Iothread { iothread } => write!(f, "iothread {}", iothread.escape_debug()),
             Self::Vhost => f.write_str("vhost worker"),
             Self::Emulator { name } => write!(f, "emulator thread {name:?}"),
         }

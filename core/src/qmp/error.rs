@@ -186,13 +186,22 @@ impl fmt::Display for Told<'_> {
                 command,
                 class,
                 desc,
-            } => write!(f, "QEMU refused {command}: {class}: {desc}"),
+            } => {
+                let (class, desc) = (one_line(class), one_line(desc));
+                write!(f, "QEMU refused {command}: {class}: {desc}")
+            }
             QmpErrorKind::BadReply { command, source } => {
                 write!(f, "the answer to {command} can't be used: {source}")
             }
             QmpErrorKind::Io { step, source } => write!(f, "{step}: {source}"),
         }
     }
+}
+
+/// What the other side says goes to a terminal as one line, whatever it holds.
+fn one_line(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).take(200).collect()
 }
 
 fn told_unfinished(bytes: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -214,6 +214,17 @@ fn old_captures_tell_what_is_online_by_cpu() {
     assert_eq!(machine.masks()[0], "0,2");
 }
 
+#[test]
+fn a_machine_without_cpus_is_told() {
+    let machine = Machine::new("6.8.12\n");
+    fs::remove_dir_all(machine.dir.path().join("sys")).unwrap();
+    let told = machine.set("0").unwrap_err().to_string();
+    assert!(
+        told.ends_with("sys/devices/system/cpu: tells of no cpu that is online"),
+        "{told}"
+    );
+}
+
 #[rstest]
 #[case("6.1.0-13-amd64", false)]
 #[case("5.15.0", false)]

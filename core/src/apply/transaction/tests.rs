@@ -1,3 +1,5 @@
+mod live;
+
 use std::fs;
 
 use rstest::rstest;
@@ -6,7 +8,7 @@ use super::*;
 use crate::apply::testing::{Machine, Watched, name, process, stat, write};
 use crate::apply::{AffinityError, Undone};
 use crate::id::{Pid, Tid};
-use crate::report::{Narrowed, State};
+use crate::report::Narrowed;
 
 const PINS: [(i32, &str); 4] = [(4701, "2"), (4702, "3"), (4703, "4-5"), (4704, "6")];
 
@@ -163,6 +165,10 @@ fn a_thread_that_ended_before_or_after_the_question_is_no_failure() {
         [State::Ended, State::Ended, State::Ended, State::Set]
     );
     assert_eq!(
+        report.notes[0].to_string(),
+        "the thread of vcpu(s) 0-2 ended meanwhile; if they were not unplugged, apply again"
+    );
+    assert_eq!(
         (&report.threads[0].found, machine.mask(4703)),
         (&None, "0-7".into())
     );
@@ -218,34 +224,6 @@ fn an_answer_of_which_no_thread_is_there_is_about_something_else() {
         (states(&report), report.notes.len()),
         (vec![State::Ended; 2], 1)
     );
-}
-
-#[test]
-fn a_foreign_thread_of_this_machine_is_refused() {
-    let root = Root::live();
-    let pid = Pid(std::process::id().cast_signed());
-    let me = process::process(&root, pid).unwrap().unwrap();
-    let parent = std::os::unix::process::parent_id().cast_signed();
-    let wish = Wish {
-        kind: ThreadKind::AllVcpus,
-        thread: Thread {
-            pid,
-            tid: Tid(parent),
-        },
-        cpus: "0".parse().unwrap(),
-    };
-    let affinity = crate::apply::affinity(&root);
-    let scene = Scene {
-        root: &root,
-        affinity: &*affinity,
-        host: &Host::default(),
-    };
-    let wishes = Wishes {
-        list: vec![wish],
-        notes: vec![],
-    };
-    let refused = Transaction::prepare(scene, &name(), me, wishes).unwrap_err();
-    assert_eq!(refused.word(), "foreign_thread");
 }
 
 #[test]

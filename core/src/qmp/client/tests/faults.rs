@@ -76,6 +76,16 @@ fn refusals_of_any_class_are_told(#[case] class: &'static str, #[values(1, 2, 3)
 }
 
 #[test]
+fn what_the_other_side_says_stays_one_line() {
+    let refuse = |stream: &mut Std| {
+        let line = r#"{"error": {"class": "A\nB", "desc": "no\u001b[31m 'way'\r\n"}}"#;
+        stream.write_all(line.as_bytes()).is_ok()
+    };
+    let (_, text) = Server::failing(1, refuse).told(LONG);
+    assert_eq!(text, "QEMU refused qmp_capabilities: A B: no [31m 'way'  ");
+}
+
+#[test]
 fn a_line_of_64_mib_ends_early() {
     let long = |stream: &mut Std| {
         let _ = stream.write_all(b"{\"return\": \"");

@@ -1,0 +1,141 @@
+//! On real threads of this machine.
+
+use super::*;
+use crate::apply::testing::Parked;
+use crate::host::{Cpu, Host};
+use crate::id::{CoreId, CpuId, VcpuId};
+
+/// A host with the CPUs that a thread of the tests may run on.
+fn host(usable: &CpuSet) -> Host {
+    let cpu = |id: CpuId| Cpu {
+        id,
+        node: None,
+        package: None,
+        die: None,
+        core: CoreId(id.0),
+        l3: None,
+        kind: None,
+    };
+    Host {
+        cpus: usable.iter().map(cpu).collect(),
+        ..Host::default()
+    }
+}
+
+fn wish(vcpu: u32, thread: Thread, cpus: CpuSet) -> Wish {
+    Wish {
+        kind: ThreadKind::Vcpu { vcpu: VcpuId(vcpu) },
+        thread,
+        cpus,
+    }
+}
+
+fn status(thread: Thread) -> CpuSet {
+    process::task(&Root::live(), thread.pid, thread.tid)
+        .unwrap()
+        .unwrap()
+        .mask
+}
+
+#[test]
+fn real_threads_are_pinned_and_put_back() {
+    let (a, b) = (Parked::new(), Parked::new());
+    let (root, pid) = (Root::live(), a.thread.pid);
+    let me = process::process(&root, pid).unwrap().unwrap();
+    let affinity = crate::apply::affinity(&root);
+    let usable = affinity.get(a.thread).unwrap();
+    let host = host(&usable);
+    let scene = Scene {
+        root: &root,
+        affinity: &*affinity,
+        host: &host,
+    };
+    let one = |cpu: Option<CpuId>| -> CpuSet { cpu.into_iter().collect() };
+    let (first, last) = (one(usable.first()), one(usable.last()));
+    let prepare = |b_cpus: &CpuSet| {
+        let list = vec![
+            wish(0, a.thread, first.clone()),
+            wish(1, b.thread, b_cpus.clone()),
+        ];
+        Transaction::prepare(
+            scene,
+            &name(),
+            me,
+            Wishes {
+                list,
+                notes: vec![],
+            },
+        )
+        .unwrap()
+    };
+    // The second one can't be: the first is put back.
+    let absent = one(Some(CpuId(8_000)));
+    let failed = prepare(&absent).run(scene).unwrap_err();
+    assert!(
+        failed
+            .to_string()
+            .contains("cpu(s) 8000 could not be set: none of these cpus is online"),
+        "{failed}"
+    );
+    assert_eq!(
+        (
+            affinity.get(a.thread).unwrap(),
+            affinity.get(b.thread).unwrap()
+        ),
+        (usable.clone(), usable.clone())
+    );
+    // Both can be.
+    let prepared = prepare(&last);
+    let targets = prepared.targets();
+    let report = prepared.run(scene).unwrap();
+    assert!(
+        report
+            .threads
+            .iter()
+            .all(|thread| thread.actual.as_ref() == Some(&thread.wanted))
+    );
+    assert_eq!(
+        (status(a.thread), status(b.thread)),
+        (first.clone(), last.clone())
+    );
+    // And back.
+    Transaction::undo(scene, &name(), me, &targets)
+        .unwrap()
+        .run(scene)
+        .unwrap();
+    assert_eq!(
+        (
+            affinity.get(a.thread).unwrap(),
+            affinity.get(b.thread).unwrap()
+        ),
+        (usable.clone(), usable)
+    );
+}
+
+#[test]
+fn a_foreign_thread_of_this_machine_is_refused() {
+    let root = Root::live();
+    let pid = Pid(std::process::id().cast_signed());
+    let me = process::process(&root, pid).unwrap().unwrap();
+    let parent = std::os::unix::process::parent_id().cast_signed();
+    let wish = Wish {
+        kind: ThreadKind::AllVcpus,
+        thread: Thread {
+            pid,
+            tid: Tid(parent),
+        },
+        cpus: "0".parse().unwrap(),
+    };
+    let affinity = crate::apply::affinity(&root);
+    let scene = Scene {
+        root: &root,
+        affinity: &*affinity,
+        host: &Host::default(),
+    };
+    let wishes = Wishes {
+        list: vec![wish],
+        notes: vec![],
+    };
+    let refused = Transaction::prepare(scene, &name(), me, wishes).unwrap_err();
+    assert_eq!(refused.word(), "foreign_thread");
+}
