@@ -19,6 +19,7 @@ pub mod placement;
 pub mod policy;
 pub mod process;
 pub mod qmp;
+pub mod reconcile;
 pub mod report;
 pub mod root;
 pub mod violation;

@@ -42,6 +42,8 @@ pub struct KeptNode {
     /// The usable CPUs of its host nodes (l3: of its L3s there; shared: of the host), claimed or not: a mask that follows
     /// the claims is made of them, and so is what stands in for a CPU that goes offline.
     pub area: CpuSet,
+    /// The usable CPUs of its host nodes, which is more than the area for l3 alone: where it goes when its area is offline.
+    pub node: CpuSet,
 }
 
 /// Where a vCPU went.
@@ -72,7 +74,11 @@ impl KeptPlan {
         let usable = usable(host, guest, policy);
         let node = |placed: &PlacedNode| KeptNode {
             placed: placed.clone(),
-            area: area(host, &usable, plan, placed),
+            area: area(host, &usable, plan, plan.mode, placed),
+            node: match plan.mode {
+                Mode::L3 => area(host, &usable, plan, Mode::Numa, placed),
+                mode => area(host, &usable, plan, mode, placed),
+            },
         };
         let vcpu = |placed: &PlacedVcpu| KeptVcpu {
             claims: held(host, plan, placed),
@@ -148,10 +154,10 @@ impl KeptPlan {
 /// The usable CPUs that a virtual node's mode gives it.
 ///
 /// The L3s of a virtual node are told by its mask: each of them has an unclaimed CPU, or the mask is the whole area.
-fn area(host: &Host, usable: &CpuSet, plan: &Plan, placed: &PlacedNode) -> CpuSet {
+fn area(host: &Host, usable: &CpuSet, plan: &Plan, mode: Mode, placed: &PlacedNode) -> CpuSet {
     let inside = |cpu: &&Cpu| in_nodes(cpu.node, &placed.host_nodes) && usable.contains(cpu.id);
     let ids = |cpus: &mut dyn Iterator<Item = &Cpu>| cpus.map(|cpu| cpu.id).collect();
-    match plan.mode {
+    match mode {
         Mode::None => CpuSet::new(),
         Mode::Shared => usable.clone(),
         Mode::Numa | Mode::OneToOne => ids(&mut host.cpus.iter().filter(inside)),
@@ -255,6 +261,11 @@ mod tests {
         let (kept, _) = kept(&policy, claimed);
         assert_eq!(kept.vcpus[0].placed.cpus.to_string(), mask);
         assert_eq!(kept.virtual_nodes[0].area.to_string(), area);
+        assert!(
+            kept.virtual_nodes[0]
+                .area
+                .is_subset(&kept.virtual_nodes[0].node)
+        );
         assert!(kept.claims(&kept.plugged).is_empty());
     }
 

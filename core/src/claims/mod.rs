@@ -14,7 +14,9 @@ pub mod live;
 pub mod lock;
 pub mod node;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
 
 pub use kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
 pub use lock::{Lock, LockError};
@@ -48,11 +50,58 @@ pub struct SetPinned {
     pub vcpus: u32,
 }
 
+/// Who else can be on some CPUs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Guests that hold one of them one-to-one, too.
+    pub one_to_one: BTreeSet<GuestName>,
+    /// Guests with masks of several CPUs, of which one is among them.
+    pub set_pinned: BTreeSet<GuestName>,
+    /// Guests with vCPUs that nobody pinned.
+    pub unpinned: BTreeSet<GuestName>,
+}
+
 impl Claims {
     /// The CPUs held one-to-one.
     #[must_use]
     pub fn claimed(&self) -> CpuSet {
         self.one_to_one.keys().copied().collect()
+    }
+
+    /// The CPUs that anybody but this guest holds one-to-one.
+    #[must_use]
+    pub fn claimed_by_others(&self, guest: &GuestName) -> CpuSet {
+        let others = |holders: &Vec<GuestName>| holders.iter().any(|holder| holder != guest);
+        let held = self
+            .one_to_one
+            .iter()
+            .filter(|(_, holders)| others(holders));
+        held.map(|(cpu, _)| *cpu).collect()
+    }
+
+    /// Who else can be on CPUs that a guest holds one-to-one.
+    #[must_use]
+    pub fn beside(&self, guest: &GuestName, cpus: &CpuSet) -> Beside {
+        let mut beside = Beside::default();
+        let held = self
+            .one_to_one
+            .iter()
+            .filter(|(cpu, _)| cpus.contains(**cpu));
+        for holder in held.flat_map(|(_, holders)| holders) {
+            beside.one_to_one.insert(holder.clone());
+        }
+        let pinned = self.set_pinned.iter();
+        let there = pinned.filter(|pinned| !pinned.mask.is_disjoint(cpus));
+        beside.set_pinned = there.map(|pinned| pinned.guest.clone()).collect();
+        beside.unpinned = self.unpinned.keys().cloned().collect();
+        for names in [
+            &mut beside.one_to_one,
+            &mut beside.set_pinned,
+            &mut beside.unpinned,
+        ] {
+            names.remove(guest);
+        }
+        beside
     }
 
     /// Lets a guest hold CPUs one-to-one; what it holds already it holds once.

@@ -89,6 +89,7 @@ pub(crate) fn entry(vmid: u32, process: Option<Process>) -> Entry {
                     host_nodes: "0".parse().unwrap(),
                 },
                 area: set("0-7"),
+                node: set("0-7"),
             }],
             vcpus: vec![vcpu(0), vcpu(1)],
             threads: ThreadMasks::default(),

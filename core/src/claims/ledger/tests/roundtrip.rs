@@ -37,14 +37,18 @@ fn kept() -> impl Strategy<Value = KeptPlan> {
             claims,
         },
     );
-    let node = (0_u32..8, ids(), ids(), ids()).prop_map(|(id, vcpus, host_nodes, area)| KeptNode {
-        placed: PlacedNode {
-            virtual_node: VnodeId(id),
-            vcpus,
-            host_nodes,
-        },
-        area,
-    });
+    let node =
+        (0_u32..8, ids(), ids(), ids(), ids()).prop_map(|(id, vcpus, host_nodes, area, node)| {
+            KeptNode {
+                placed: PlacedNode {
+                    virtual_node: VnodeId(id),
+                    vcpus,
+                    host_nodes,
+                },
+                area,
+                node,
+            }
+        });
     let mask = || prop::option::of(ids());
     let threads = (mask(), mask(), mask()).prop_map(|(emulator, iothreads, vhost)| ThreadMasks {
         emulator,
