@@ -189,11 +189,9 @@ mod tests {
         parked.end();
         // The kernel takes a joined thread off the list a moment later.
         let gone = || matches!(linux.get(parked.thread), Err(AffinityError::Gone));
-        let tries = (0..1_000)
-            .take_while(|_| !gone())
-            .map(|_| std::thread::yield_now())
-            .count();
-        assert!(tries < 1_000);
+        let wait = || std::thread::sleep(std::time::Duration::from_millis(1));
+        let tries = (0..10_000).take_while(|_| !gone()).map(|_| wait()).count();
+        assert!(tries < 10_000);
         assert!(matches!(
             linux.set(parked.thread, &found),
             Err(AffinityError::Gone)

@@ -13,7 +13,8 @@ const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 2, "minor": 0, 
 const CPUS: &str =
     r#"[{"thread-id": 4711, "props": {"node-id": 1}, "cpu-index": 0, "target": "x86_64"}]"#;
 const LONG: Duration = Duration::from_secs(20);
-const SHORT: Duration = Duration::from_millis(150);
+/// Long enough for a conversation on a busy machine.
+const SHORT: Duration = Duration::from_millis(600);
 
 /// A server that greets and answers, and what it does instead at one moment: 0 is the greeting, 1 the first command.
 struct Server {

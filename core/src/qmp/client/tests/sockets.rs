@@ -27,7 +27,7 @@ fn a_socket_that_stays_busy_gives_no_greeting() {
     assert!(error.is_busy());
     let text = error.to_string();
     assert!(
-        text.contains(": no greeting within 0.") && text.contains("another client is being served"),
+        text.contains(": no greeting within ") && text.contains("another client is being served"),
         "{text}"
     );
     assert!(error.waited >= SHORT && error.waited < LONG);
@@ -52,7 +52,7 @@ fn a_full_queue_is_tried_again_until_the_deadline() {
     let error = ask(&path, SHORT, Questions::default()).unwrap_err();
     assert!(matches!(*error.kind, QmpErrorKind::Busy), "{error:?}");
     assert!(
-        error.to_string().contains("no connection within 0."),
+        error.to_string().contains("no connection within "),
         "{error}"
     );
     drop((waiting, listener));
