@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ranges::{Ranges, RangesError};
-use super::{Guest, GuestParts};
+use super::{Guest, GuestParts, excerpt};
 use crate::id::{NodeId, VnodeId};
 use crate::idset::CpuSet;
 use crate::violation::{Violation, Violations};
@@ -95,7 +95,7 @@ impl Typed<'_> {
             "1" => Ok(true),
             "0" => Ok(false),
             _ => Err(FlagError::Numa {
-                found: text.to_owned(),
+                found: excerpt(text),
             }),
         });
         let mut host_nodes = BTreeMap::new();
@@ -176,7 +176,7 @@ fn number(flag: &'static str, text: &str) -> Result<u32, FlagError> {
     let number = digits(text).filter(|n| (1..=Guest::MAX_VCPUS).contains(n));
     number.ok_or_else(|| FlagError::Number {
         flag,
-        found: text.to_owned(),
+        found: excerpt(text),
     })
 }
 
@@ -186,7 +186,7 @@ fn pair(text: &str) -> Result<(VnodeId, NodeId), FlagError> {
         Some((VnodeId(digits(virtual_node)?), NodeId(host_node)))
     });
     pair.ok_or_else(|| FlagError::HostNode {
-        found: text.to_owned(),
+        found: excerpt(text),
     })
 }
 

@@ -256,3 +256,12 @@ impl fmt::Display for GuestName {
         f.write_str(&self.0)
     }
 }
+
+/// The start of a text that a message quotes: somebody's file can hold a line of a megabyte.
+pub(crate) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}

@@ -3,7 +3,10 @@
 //! The grammar is that of Proxmox VE (pve-common JSONSchema.pm, `parse_property_string`): parts of white space only are passed
 //! over, nothing is trimmed, a value may hold "=", a key may come only once. numapin's own settings use the same.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
+
+use super::excerpt;
 
 /// The parts of a property string, in the order they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,25 +48,26 @@ pub fn read<'a>(
     default_key: Option<&'a str>,
 ) -> Result<Properties<'a>, PropertyError> {
     let mut parts: Vec<(&str, &str)> = Vec::new();
+    let mut keys = BTreeSet::new();
     for part in text.split(',').filter(|part| !part.trim().is_empty()) {
         let (key, value) = match (part.split_once('='), default_key) {
             (Some((key, value)), _) if !key.is_empty() && !value.is_empty() => (key, value),
             (Some(_), _) => {
                 return Err(PropertyError::Half {
-                    part: part.to_owned(),
+                    part: excerpt(part),
                 });
             }
             (None, Some(key)) => (key, part),
             (None, None) => {
                 return Err(PropertyError::NoKey {
-                    part: part.to_owned(),
+                    part: excerpt(part),
                 });
             }
         };
-        if parts.iter().any(|(earlier, _)| *earlier == key) {
+        if !keys.insert(key) {
             return Err(PropertyError::Twice {
-                key: key.to_owned(),
-                text: text.to_owned(),
+                key: excerpt(key),
+                text: excerpt(text),
             });
         }
         parts.push((key, value));
@@ -145,6 +149,19 @@ mod tests {
     fn a_value_alone_needs_a_default_key() {
         let refused = read("a=1,7", None).unwrap_err();
         assert_eq!(refused.to_string(), "\"7\" has no key (expected key=value)");
+    }
+
+    #[test]
+    fn a_long_text_is_quoted_in_part_and_read_at_once() {
+        let long = format!(
+            "{},k7=again",
+            (0..100_000).map(|i| format!("k{i}=v,")).collect::<String>()
+        );
+        let refused = read(&long, None).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("\"k7\" is there twice in \"k0=v,k1=v,") && refused.len() < 160,
+            "{refused}"
+        );
     }
 
     proptest! {

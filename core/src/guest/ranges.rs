@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use super::excerpt;
 use crate::cpulist::MAX_ID;
 use crate::id::Id;
 use crate::idset::IdSet;
@@ -130,7 +131,7 @@ impl fmt::Display for Ranges {
 
 fn range(part: &str, example: &'static str) -> Result<(u32, Option<u32>), RangesError> {
     let part_error = || RangesError::NotARange {
-        part: part.to_owned(),
+        part: excerpt(part),
         example,
     };
     let number = |text: &str| {
@@ -139,7 +140,7 @@ fn range(part: &str, example: &'static str) -> Result<(u32, Option<u32>), Ranges
         }
         let number = text.parse::<u32>().ok().filter(|n| *n <= MAX_ID);
         number.ok_or_else(|| RangesError::TooLarge {
-            part: part.to_owned(),
+            part: excerpt(part),
         })
     };
     let Some((first, last)) = part.split_once('-') else {
@@ -148,7 +149,7 @@ fn range(part: &str, example: &'static str) -> Result<(u32, Option<u32>), Ranges
     let (first, last) = (number(first)?, number(last)?);
     if last < first {
         return Err(RangesError::Reversed {
-            part: part.to_owned(),
+            part: excerpt(part),
             first,
             last,
         });

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::Policy;
-use super::node_conf::{GuestLine, vmid as read_vmid};
+use super::node_conf::vmid as read_vmid;
+use super::{GuestLine, Policy};
 use crate::id::Vmid;
 
 /// The text with the policy of a guest in it: in its line, if it has one (of several the first; the others go), else in a new one

@@ -4,6 +4,7 @@
 
 pub mod choose;
 pub mod edit;
+mod guest_line;
 mod line_error;
 pub mod node_conf;
 mod parse;
@@ -14,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::choose::{ChoiceError, ChosenPolicy, Places, PolicyNote, Source, choose};
 pub use self::edit::{set_line, unset_line};
+pub use self::guest_line::GuestLine;
 pub use self::line_error::{About, LineError, LineProblem};
-pub use self::node_conf::{GuestLine, NodeConf};
+pub use self::node_conf::NodeConf;
 pub use self::parse::{PolicyError, PolicyPatch};
 
 /// How a guest is to be placed. The defaults are those of a policy string that names only the mode.

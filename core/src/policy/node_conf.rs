@@ -13,17 +13,17 @@
 //! of a guest and of `default` neither line counts, of the rest the first one does.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use super::line_error::{About, LineError, LineProblem};
 use super::parse::nearest;
-use super::{Policy, PolicyError, PolicyPatch};
+use super::{GuestLine, Policy};
 use crate::cpulist;
-use crate::guest::property;
+use crate::guest::excerpt;
 use crate::host::Host;
 use crate::id::Vmid;
 use crate::idset::CpuSet;
+use crate::root::{self, FileError, Root};
 
 /// The settings of a node, as far as they can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,32 +40,20 @@ pub struct NodeConf {
     pub errors: Vec<LineError>,
 }
 
-/// The policy of a guest, and the name that the guest must have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuestLine {
-    /// The line counts only for a guest of this name: VMIDs are recycled.
-    pub name: Option<String>,
-    /// The policy.
-    pub policy: Policy,
-}
-
-/// The keys of a guest's line: the name, and those of a policy.
-const GUEST_KEYS: &[&str] = &[
-    "name",
-    "vcpus",
-    "smt",
-    "overlap",
-    "isolated",
-    "kind",
-    "emulator",
-    "iothreads",
-    "vhost",
-    "require",
-];
 /// The keys that are words, for the nearest one.
 const WORDS: &[&str] = &["default", "reserved", "isolated", "tags"];
 
 impl NodeConf {
+    /// Reads numapin.conf of a machine; without the file there is no setting.
+    ///
+    /// # Errors
+    /// The file is there and can't be read.
+    pub fn read(root: &Root) -> Result<Self, FileError> {
+        let file = root.etc_pve().join("numapin.conf");
+        let text = root::read_text(&file)?.unwrap_or_default();
+        Ok(Self::parse(&file, &text))
+    }
+
     /// Reads the file. `file` is only what messages call it.
     #[must_use]
     pub fn parse(file: &Path, text: &str) -> Self {
@@ -152,13 +140,13 @@ impl NodeConf {
         seen: &mut BTreeMap<String, usize>,
     ) -> Result<(), (About, LineProblem)> {
         let (key, value) = line.split_once(':').ok_or_else(|| {
-            let found = line.to_owned();
+            let found = excerpt(line);
             (About::Unknown, LineProblem::NotASetting { found })
         })?;
         let (key, value) = (key.trim(), value.trim());
         let about = about(key).ok_or_else(|| {
             let problem = LineProblem::Key {
-                key: key.to_owned(),
+                key: excerpt(key),
                 nearest: nearest(key, WORDS),
             };
             (About::Unknown, problem)
@@ -189,7 +177,7 @@ impl NodeConf {
                         "yes" => true,
                         "no" => false,
                         _ => {
-                            let found = value.to_owned();
+                            let found = excerpt(value);
                             return Err(LineProblem::YesNo { found });
                         }
                     }
@@ -198,46 +186,6 @@ impl NodeConf {
             About::Unknown => {}
         }
         Ok(())
-    }
-}
-
-impl GuestLine {
-    /// Reads the value of a guest's line.
-    ///
-    /// # Errors
-    /// It is no policy.
-    pub fn read(text: &str) -> Result<Self, PolicyError> {
-        let (mut name, mut patch) = (None, PolicyPatch::default());
-        for (key, value) in property::read(text, Some("vcpus"))?.iter() {
-            if key == "name" {
-                name = Some(value.to_owned());
-                continue;
-            }
-            patch.set(key, value).map_err(|error| match error {
-                PolicyError::Key { key, .. } => PolicyError::Key {
-                    nearest: nearest(&key, GUEST_KEYS),
-                    key,
-                    allowed: GUEST_KEYS,
-                },
-                other => other,
-            })?;
-        }
-        if patch.is_empty() {
-            return Err(PolicyError::Empty);
-        }
-        Ok(Self {
-            name,
-            policy: patch.over(&Policy::default()),
-        })
-    }
-}
-
-impl fmt::Display for GuestLine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(name) = &self.name {
-            write!(f, "name={name},")?;
-        }
-        self.policy.fmt(f)
     }
 }
 
@@ -274,11 +222,6 @@ mod tests {
 
     use super::*;
     use crate::policy::Mode;
-
-    #[test]
-    fn a_guests_line_has_the_keys_of_a_policy() {
-        assert_eq!(GUEST_KEYS[1..], *PolicyPatch::KEYS);
-    }
 
     fn conf(text: &str) -> NodeConf {
         NodeConf::parse(Path::new("numapin.conf"), text)

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{Isolated, Kind, Mode, Overlap, Place, Policy, Require, Smt};
+use crate::guest::excerpt;
 use crate::guest::property::{self, PropertyError};
 
 /// The keys of a policy that are given, and no others.
@@ -104,7 +105,7 @@ impl PolicyPatch {
             "require" => word!("require", require, Require),
             _ => {
                 return Err(PolicyError::Key {
-                    key: key.to_owned(),
+                    key: excerpt(key),
                     nearest: nearest(key, Self::KEYS),
                     allowed: Self::KEYS,
                 });
@@ -205,7 +206,7 @@ fn word<W>(
 ) -> Result<W, PolicyError> {
     read(value).ok_or_else(|| PolicyError::Value {
         key,
-        value: value.to_owned(),
+        value: excerpt(value),
         nearest: nearest(value, allowed),
         allowed,
     })
@@ -213,7 +214,7 @@ fn word<W>(
 
 /// The word that was probably meant: the one that takes the fewest changes, if that is not nearly all of it; of several the first.
 pub(super) fn nearest(found: &str, words: &[&str]) -> Option<String> {
-    let plain = found.trim().to_lowercase();
+    let plain = excerpt(found.trim()).to_lowercase();
     let changes = |word: &&&str| strsim::osa_distance(&plain, word);
     let best = words.iter().min_by_key(changes)?;
     (changes(&best) <= best.chars().count().max(2) / 2).then(|| (*best).to_owned())

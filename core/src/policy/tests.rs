@@ -71,6 +71,7 @@ const ALL_CONFIG: &str = "tags: web;pin-numa\npinning: vcpus=one-to-one\n";
 #[case(Case { conf: "default: shared\n", config: ALL_CONFIG, ..NOTHING },
     "one-to-one from pinning: in the config, line 2; tags_off; pinning_is_dropped")]
 #[case(Case { conf: "default: shared\n", ..NOTHING }, "shared from default: in numapin.conf, line 1")]
+#[case(Case { config: "pinning: none\n", ..NOTHING }, "none from pinning: in the config, line 1; pinning_is_dropped")]
 #[case(Case { conf: "101: numa\n", ..NOTHING }, "none from no policy")]
 #[case(Case { conf: "100: none\ndefault: shared\n", ..NOTHING }, "none from numapin.conf line 1")]
 #[case(Case { conf: "100: name=db1,l3\n", config: "name: db1\n", ..NOTHING }, "l3 from numapin.conf line 1")]
@@ -95,6 +96,8 @@ fn the_first_place_counts(#[case] case: Case<'_>, #[case] says: &str) {
 #[case(Case { conf: "100: numa\n100: l3\ndefault: numa\n", ..NOTHING }, "numapin.conf:2: 100: it is there twice, also in line 1")]
 #[case(Case { conf: "default: nuna\n", ..NOTHING }, "numapin.conf:1: default: vcpus: \"nuna\" is unknown")]
 #[case(Case { config: "cores: 1\npinning: nuna\n", ..NOTHING }, "100.conf:2: pinning: vcpus: \"nuna\" is unknown")]
+#[case(Case { config: "pinning: $DEFAULT_VCPU_PINNING\n", ..NOTHING },
+    "100.conf:1: pinning: vcpus: \"$DEFAULT_VCPU_PINNING\" is unknown (expected none, numa, l3,")]
 #[case(Case { conf: "tags: yes\n", config: "tags: pin-numa,pin-l3\n", ..NOTHING },
     "tags pin-l3 and pin-numa contradict each other (expected one of them)")]
 fn a_place_that_counts_and_cannot_be_read_is_an_error(#[case] case: Case<'_>, #[case] says: &str) {

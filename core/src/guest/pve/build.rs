@@ -246,6 +246,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// Whatever a config says, reading it ends in a guest, in violations or in an error with its line.
         #[test]
         fn no_config_is_a_panic(

@@ -4,6 +4,7 @@ use super::number::{MAX_MIB, mebibytes};
 use super::problem::ValueError;
 use super::types::{integer, word};
 use super::words;
+use crate::guest::excerpt;
 use crate::guest::property::{self, Properties};
 use crate::guest::ranges::Ranges;
 
@@ -61,7 +62,7 @@ impl NumaLine {
         let Some(cpus) = properties.get("cpus") else {
             return Err(ValueError::Missing {
                 key: "cpus",
-                found: text.to_owned(),
+                found: excerpt(text),
                 example: "cpus=0-3,memory=4096",
             });
         };
@@ -125,7 +126,7 @@ impl HostPci {
             (None, Some(name)) => Ok(Self::Mapping(name.to_owned())),
             _ => Err(ValueError::Missing {
                 key: "exactly one of host and mapping",
-                found: text.to_owned(),
+                found: excerpt(text),
                 example: "0000:0f:00.0,pcie=1",
             }),
         }
@@ -165,7 +166,7 @@ pub(super) fn memory(text: &str) -> Result<u64, ValueError> {
     let Some(current) = properties.get("current") else {
         return Err(ValueError::Missing {
             key: "current",
-            found: text.to_owned(),
+            found: excerpt(text),
             example: "4096",
         });
     };
@@ -173,7 +174,7 @@ pub(super) fn memory(text: &str) -> Result<u64, ValueError> {
         .ok()
         .filter(|mib| (16..=MAX_MIB).contains(mib));
     mib.ok_or_else(|| ValueError::Number {
-        found: current.to_owned(),
+        found: excerpt(current),
         expected: "memory in MiB (16 or more)",
     })
 }
@@ -201,7 +202,7 @@ pub(super) fn pci_id(text: &str) -> Result<String, ValueError> {
         (true, Some(_)) => Ok(text.to_owned()),
         (true, None) => Ok(format!("0000:{text}")),
         (false, _) => Err(ValueError::PciId {
-            found: text.to_owned(),
+            found: excerpt(text),
         }),
     }
 }
@@ -217,7 +218,7 @@ fn strict<'a>(
     match unknown {
         None => Ok(properties),
         Some((key, _)) => Err(ValueError::Key {
-            key: key.to_owned(),
+            key: excerpt(key),
             allowed,
         }),
     }

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::problem::{ConfigWarning, Oddity};
+use super::problem::Oddity;
 use super::{Written, is_blank, types, words};
+use crate::guest::excerpt;
 
 /// Values by key, each with its line.
 pub(super) type Values<'a> = BTreeMap<&'a str, Written<&'a str>>;
@@ -64,7 +65,7 @@ impl<'a> Lines<'a> {
             "special:cloudinit" | "special:fleecing" => Section::Other,
             _ if is_snapshot(&lower) => Section::Other,
             _ => {
-                let name = name.to_owned();
+                let name = excerpt(&name.escape_debug().to_string());
                 self.odd(number, Oddity::UnknownSection { name });
                 return Section::Unknown;
             }
@@ -80,7 +81,8 @@ impl<'a> Lines<'a> {
             _ => name.to_owned(),
         };
         if !names.insert(known.clone()) {
-            self.odd(number, Oddity::SectionTwice { name: known });
+            let name = excerpt(&known);
+            self.odd(number, Oddity::SectionTwice { name });
         }
         section
     }
@@ -88,16 +90,8 @@ impl<'a> Lines<'a> {
     fn take(&mut self, line: &'a str, number: usize, section: &Section) {
         let Some((key, value)) = key_value(line) else {
             if !is_passed_over(line) {
-                let found = line
-                    .trim_matches(is_blank)
-                    .chars()
-                    .take(ConfigWarning::QUOTED);
-                self.odd(
-                    number,
-                    Oddity::Line {
-                        found: found.collect(),
-                    },
-                );
+                let found = excerpt(line.trim_matches(is_blank));
+                self.odd(number, Oddity::Line { found });
             }
             return;
         };

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use super::fields::pci_id;
 use super::is_blank;
 use super::problem::ValueError;
-use crate::guest::property;
+use crate::guest::{excerpt, property};
 
 /// The mappings of a cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,7 +118,7 @@ fn alternative(text: &str) -> Result<Alternative, ValueError> {
     let value = |key| {
         properties.get(key).ok_or_else(|| ValueError::Missing {
             key,
-            found: text.to_owned(),
+            found: excerpt(text),
             example: "node=pve1,path=0000:0f:00.0,id=8086:1563",
         })
     };

@@ -14,6 +14,7 @@ mod lines;
 pub mod mapping;
 mod number;
 mod oddities;
+pub mod passthrough;
 pub mod problem;
 pub mod shape;
 mod types;

@@ -1,6 +1,7 @@
 //! Numbers as Proxmox VE takes them (pve-common JSONSchema.pm, `is_number`).
 
 use super::problem::ValueError;
+use crate::guest::excerpt;
 
 /// The most memory that is taken for real, in MiB: 2^40 (an exbibyte).
 pub(super) const MAX_MIB: u64 = 1 << 40;
@@ -8,7 +9,7 @@ pub(super) const MAX_MIB: u64 = 1 << 40;
 /// A number of MiB in any form that Proxmox VE takes for a number ("1024", "1e3", "512.5"), rounded down.
 pub(super) fn mebibytes(text: &str) -> Result<u64, ValueError> {
     let refused = || ValueError::Number {
-        found: text.to_owned(),
+        found: excerpt(text),
         expected: "memory in MiB (a number up to 2^40)",
     };
     let plain = text.strip_prefix('+').unwrap_or(text);

@@ -121,7 +121,7 @@ pub enum Oddity {
     /// A line that is no "key: value".
     #[error("{found:?} can't be read (expected \"key: value\"): it is passed over")]
     Line {
-        /// The line, at most [`ConfigWarning::QUOTED`] characters of it.
+        /// The start of the line.
         found: String,
     },
     /// `delete:` outside of the section PENDING.
@@ -204,11 +204,6 @@ pub enum NoStart {
     /// Memory hotplug with numaN lines.
     #[error("hotplug of memory can't be together with numaN lines")]
     MemoryHotplugWithNumaLines,
-}
-
-impl ConfigWarning {
-    /// How much of a line that can't be read is quoted.
-    pub const QUOTED: usize = 60;
 }
 
 impl fmt::Display for ConfigWarning {

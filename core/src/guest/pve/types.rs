@@ -3,8 +3,8 @@
 use super::fields::{HostPci, Hotplug, NumaLine, memory};
 use super::problem::ValueError;
 use super::words;
-use crate::guest::Hugepages;
 use crate::guest::ranges::Ranges;
+use crate::guest::{Hugepages, excerpt};
 
 /// The words of `lock`.
 const LOCKS: &[&str] = &[
@@ -50,7 +50,7 @@ pub(super) fn numbered(key: &str, word: &str, count: u32) -> Option<u32> {
 pub(super) fn integer(value: &str) -> Result<u64, ValueError> {
     if value.is_empty() || !value.bytes().all(|b| b.is_ascii_digit()) {
         return Err(ValueError::Number {
-            found: value.to_owned(),
+            found: excerpt(value),
             expected: "a number from 0 up",
         });
     }
@@ -62,7 +62,7 @@ pub(super) fn boolean(value: &str) -> Result<bool, ValueError> {
         "1" | "on" | "yes" | "true" => Ok(true),
         "0" | "off" | "no" | "false" => Ok(false),
         _ => Err(ValueError::Boolean {
-            found: value.to_owned(),
+            found: excerpt(value),
         }),
     }
 }
@@ -73,7 +73,7 @@ pub(super) fn hugepages(value: &str) -> Result<Hugepages, ValueError> {
         "2" => Ok(Hugepages::Mib2),
         "1024" => Ok(Hugepages::Gib1),
         _ => Err(ValueError::Word {
-            found: value.to_owned(),
+            found: excerpt(value),
             allowed: &["any", "2", "1024"],
         }),
     }
@@ -83,7 +83,7 @@ pub(super) fn word(value: &str, allowed: &'static [&'static str]) -> Result<(), 
     match allowed.contains(&value) {
         true => Ok(()),
         false => Err(ValueError::Word {
-            found: value.to_owned(),
+            found: excerpt(value),
             allowed,
         }),
     }
