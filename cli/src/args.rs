@@ -53,6 +53,8 @@ pub(crate) enum Format {
     Text,
     /// For programs; changes only by addition.
     Json,
+    /// For the textfile collector of Prometheus' node_exporter (status).
+    Prometheus,
 }
 
 /// Whether the answer has colours.
@@ -81,6 +83,12 @@ pub(crate) enum Command {
     /// Pin a running guest: QMP -> plan -> set affinity -> read back
     #[command(after_help = "Example: numapin apply 100 --mode one-to-one --smt isolate")]
     Apply(OneGuest),
+    /// Write the policy of a guest into /etc/pve/numapin.conf
+    #[command(after_help = "Example: numapin set 100 one-to-one,smt=isolate")]
+    Set(Set),
+    /// Remove the policy of a guest from /etc/pve/numapin.conf
+    #[command(after_help = "Example: numapin unset 100")]
+    Unset(Unset),
     /// The whole flow on a recorded host with mock guests: nothing real is touched
     #[command(after_help = "Example: numapin simulate --host epyc7451-2s 100.conf --mode numa")]
     Simulate(Simulate),
@@ -107,6 +115,25 @@ pub(crate) struct Guests {
     pub(crate) guests: Vec<String>,
     #[command(flatten)]
     pub(crate) with: With,
+}
+
+/// `numapin set`.
+#[derive(Debug, Args)]
+pub(crate) struct Set {
+    /// The guest.
+    #[arg(value_name = "VMID")]
+    pub(crate) vmid: String,
+    /// Its policy, like "one-to-one,smt=isolate".
+    #[arg(value_name = "POLICY")]
+    pub(crate) policy: String,
+}
+
+/// `numapin unset`.
+#[derive(Debug, Args)]
+pub(crate) struct Unset {
+    /// The guest.
+    #[arg(value_name = "VMID")]
+    pub(crate) vmid: String,
 }
 
 /// `numapin simulate`.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use numapin_core::guest::flags::{Overrides, Typed};
-use numapin_core::guest::pve::GuestConfig;
 use numapin_core::id::Vmid;
 use numapin_core::policy::{Policy, PolicyPatch};
 use numapin_core::root::Root;
@@ -58,25 +57,6 @@ impl Over {
         }
     }
 
-    /// The policy of a guest with a config, and where it comes from.
-    ///
-    /// # Errors
-    /// The policy in the config can't be understood.
-    pub(crate) fn policy_of(&self, config: &GuestConfig) -> Result<(Policy, String), Fault> {
-        match &config.pinning {
-            Some(pinning) if self.policy.is_none() => {
-                let malformed =
-                    |e| Fault::malformed(format!("line {}: pinning: {e}", pinning.line));
-                let policy = pinning.value.parse().map_err(malformed)?;
-                Ok(self.keys_over(
-                    policy,
-                    format!("pinning: in the config, line {}", pinning.line),
-                ))
-            }
-            _ => Ok(self.policy()),
-        }
-    }
-
     fn keys_over(&self, policy: Policy, source: String) -> (Policy, String) {
         let source = if self.keys.is_empty() {
             source
@@ -104,6 +84,20 @@ pub(crate) fn directory(global: &Global) -> Option<&Path> {
     global.sysfs_root.as_deref().or(global.root.as_deref())
 }
 
+/// Refuses a machine where nothing can be changed.
+///
+/// # Errors
+/// Only its /sys is known.
+pub(crate) fn may_change(global: &Global) -> Result<(), Fault> {
+    match &global.sysfs_root {
+        Some(dir) => Err(Fault::usage(format!(
+            "{}: nothing can be set below --sysfs-root (leave it out for this machine, or give --root DIR for a simulated one)",
+            dir.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// How long QMP may take.
 pub(crate) fn deadline(global: &Global) -> Duration {
     // The grammar lets through only what a duration can hold.
@@ -112,15 +106,21 @@ pub(crate) fn deadline(global: &Global) -> Duration {
 
 /// The guest that a word names: digits are a VMID, anything else a path.
 pub(crate) fn guest_ref(word: &str) -> Result<GuestRef, Fault> {
-    if word.bytes().all(|b| b.is_ascii_digit()) {
-        let vmid = word.parse().map_err(|_| {
-            Fault::usage(format!(
-                "{word:?} is not a VMID (expected 100 to 999999999)"
-            ))
-        })?;
-        return Ok(GuestRef::Vmid(Vmid(vmid)));
+    if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+        return vmid(word).map(GuestRef::Vmid);
     }
     Ok(GuestRef::File(PathBuf::from(word)))
+}
+
+/// The VMID that a word is.
+pub(crate) fn vmid(word: &str) -> Result<Vmid, Fault> {
+    let digits = word.bytes().all(|b| b.is_ascii_digit());
+    let number = word.parse().ok().filter(|_| digits);
+    number.map(Vmid).ok_or_else(|| {
+        Fault::usage(format!(
+            "{word:?} is not a VMID (expected 100 to 999999999)"
+        ))
+    })
 }
 
 /// The guest of a command about one guest.

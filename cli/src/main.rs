@@ -45,11 +45,16 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Answer, Fault> {
     let global = &cli.global;
+    if global.format == Format::Prometheus {
+        return Err(Fault::usage("--format prometheus is for status only"));
+    }
     match &cli.command {
         Command::Topology => command::topology::run(global),
         Command::Plan(args) => command::plan::run(global, args),
         Command::Check(args) => command::plan::check(global, args),
         Command::Apply(args) => command::apply::run(global, args),
+        Command::Set(args) => command::set::set(global, args),
+        Command::Unset(args) => command::set::unset(global, args),
         Command::Record(args) => command::record::run(global, args),
         Command::Simulate(args) => command::simulate::run(global, args),
     }
@@ -60,7 +65,7 @@ fn refused(cli: &Cli, fault: &Fault) -> Answer {
     tell(&fault.message);
     let out = match cli.global.format {
         Format::Json => render::json::line(&render::json::FaultDocument::from(fault)) + "\n",
-        Format::Text => String::new(),
+        Format::Text | Format::Prometheus => String::new(),
     };
     Answer {
         out,

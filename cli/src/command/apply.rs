@@ -9,12 +9,7 @@ use crate::{flow, intent, tell};
 
 /// Pins one running guest.
 pub(crate) fn run(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
-    if let Some(dir) = &global.sysfs_root {
-        return Err(Fault::usage(format!(
-            "{}: nothing can be set below --sysfs-root (leave it out for this machine, or give --root DIR for a simulated one)",
-            dir.display()
-        )));
-    }
+    intent::may_change(global)?;
     let which = intent::one_guest(args)?;
     let over = intent::over(&args.with)?;
     let mut warn = Vec::new();
@@ -31,7 +26,7 @@ pub(crate) fn run(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
         Ok(applied) => {
             let out = match global.format {
                 Format::Json => json::line(&json::ApplyDocument::new(&applied)) + "\n",
-                Format::Text => render::report::text(&applied),
+                Format::Text | Format::Prometheus => render::report::text(&applied),
             };
             return Ok(Answer {
                 out,
@@ -42,7 +37,7 @@ pub(crate) fn run(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
     };
     let out = match global.format {
         Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
-        Format::Text => refused.iter().map(render::violations::text).collect(),
+        Format::Text | Format::Prometheus => refused.iter().map(render::violations::text).collect(),
     };
     Ok(Answer {
         out,

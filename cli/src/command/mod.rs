@@ -3,5 +3,6 @@
 pub(crate) mod apply;
 pub(crate) mod plan;
 pub(crate) mod record;
+pub(crate) mod set;
 pub(crate) mod simulate;
 pub(crate) mod topology;

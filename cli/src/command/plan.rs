@@ -1,6 +1,7 @@
 //! `numapin plan` and `numapin check`.
 
 use numapin_core::placement::plan;
+use numapin_core::policy::Mode;
 use numapin_core::violation::Violations;
 
 use crate::Answer;
@@ -21,8 +22,11 @@ pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
         .collect::<Result<_, _>>()?;
     let (plans, refused) = plan_all(global, &guests, &intent::over(&args.with)?)?;
     let out = match global.format {
+        Format::Text | Format::Prometheus if plans.is_empty() && refused.is_empty() => {
+            "no guest of this node has a policy\n".to_owned()
+        }
         Format::Json => json::line(&json::PlanDocument::new(&plans, &refused)) + "\n",
-        Format::Text => {
+        Format::Text | Format::Prometheus => {
             let mut blocks: Vec<_> = plans.iter().map(render::plan::text).collect();
             blocks.extend(refused.iter().map(render::violations::text));
             blocks.join("\n")
@@ -42,8 +46,10 @@ pub(crate) fn check(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
     let (plans, refused) = plan_all(global, &[guest], &intent::over(&args.with)?)?;
     let out = match global.format {
         Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
-        Format::Text if refused.is_empty() => plans.iter().map(render::plan::fits).collect(),
-        Format::Text => refused
+        Format::Text | Format::Prometheus if refused.is_empty() => {
+            plans.iter().map(render::plan::fits).collect()
+        }
+        Format::Text | Format::Prometheus => refused
             .iter()
             .map(render::violations::text)
             .collect::<Vec<_>>()
@@ -66,7 +72,11 @@ fn plan_all(
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
     let mut plans: Vec<Planned> = Vec::new();
     let mut refused = Vec::new();
-    for which in guests {
+    let named = match guests {
+        [] => with_policy(&node, over, &mut warn)?,
+        named => named.to_vec(),
+    };
+    for which in &named {
         let loaded = match node.guest(which, over, &mut warn)? {
             Ok(loaded) => loaded,
             Err(violations) => {
@@ -94,4 +104,20 @@ fn plan_all(
     }
     warn.iter().for_each(|line| tell(line));
     Ok((plans, refused))
+}
+
+/// The guests of this node that have a policy. One whose policy or config can't be read is told, and spoils no other.
+fn with_policy(node: &Node, over: &Over, warn: &mut Vec<String>) -> Result<Vec<GuestRef>, Fault> {
+    let mut found = Vec::new();
+    for vmid in node.configs.guests()? {
+        let which = GuestRef::Vmid(vmid);
+        // What is odd about a config is told when the guest is planned.
+        let config = node.configs.config(&which, &mut Vec::new());
+        match config.and_then(|config| node.configs.policy(&config, over)) {
+            Ok(chosen) if chosen.policy.mode == Mode::None => {}
+            Ok(_) => found.push(which),
+            Err(fault) => warn.push(fault.message),
+        }
+    }
+    Ok(found)
 }

@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Simulate) -> Result<Answer, Fault> {
     outcome.warnings.iter().for_each(|line| tell(line));
     let out = match global.format {
         Format::Json => json::line(&json::SimulateDocument::new(name, &outcome)) + "\n",
-        Format::Text => render::simulate::text(name, &setup, &outcome),
+        Format::Text | Format::Prometheus => render::simulate::text(name, &setup, &outcome),
     };
     let refused = outcome.walks.iter().any(|walk| walk.steps.is_err());
     Ok(Answer {

@@ -16,7 +16,7 @@ pub(crate) fn run(global: &Global) -> Result<Answer, Fault> {
     host.allowed = cpuset::allowed(&root, &host.online(), None, None)?;
     let out = match global.format {
         Format::Json => json::line(&json::TopologyDocument::from(&host)) + "\n",
-        Format::Text => {
+        Format::Text | Format::Prometheus => {
             for warning in &host.warnings {
                 tell(&warning.to_string());
             }

@@ -2,6 +2,7 @@
 
 mod apply;
 mod plan;
+mod set;
 mod simulate;
 mod topology;
 
@@ -9,6 +10,7 @@ use serde::Serialize;
 
 pub(crate) use apply::ApplyDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
+pub(crate) use set::SetDocument;
 pub(crate) use simulate::SimulateDocument;
 pub(crate) use topology::TopologyDocument;
 

@@ -1,0 +1,146 @@
+//! `numapin set` and `numapin unset`: the line of one guest in numapin.conf.
+
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use numapin_core::claims::Lock;
+use numapin_core::id::Vmid;
+use numapin_core::policy::{NodeConf, Policy, set_line, unset_line};
+use numapin_core::root::{self, Root};
+use tempfile::NamedTempFile;
+
+use crate::Answer;
+use crate::args::{Format, Global, Set, Unset};
+use crate::fault::{Exit, Fault};
+use crate::load::{Configs, conf_path};
+use crate::render::json;
+use crate::{intent, tell};
+
+/// How long another `set` is waited for.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// Writes the policy of a guest, guarded by the guest's name.
+pub(crate) fn set(global: &Global, args: &Set) -> Result<Answer, Fault> {
+    let root = writable(global)?;
+    let vmid = intent::vmid(&args.vmid)?;
+    let policy: Policy = args.policy.parse().map_err(Fault::usage)?;
+    let configs = Configs::read(&root, &mut Vec::new())?;
+    let config = configs.config_alone(vmid, &mut Vec::new())?;
+    let name = config.config.name.map(|name| name.value);
+    let path = conf_path(&root);
+    let (changed, text) = edit(&root, "set", |old| {
+        set_line(old, vmid, name.as_deref(), &policy)
+    })?;
+    let conf = NodeConf::parse(&path, &text);
+    conf.errors
+        .iter()
+        .for_each(|error| tell(&error.to_string()));
+    let line = conf
+        .guest(vmid)
+        .ok()
+        .flatten()
+        .map(|(_, line)| format!("{vmid}: {line}"));
+    let said = match (&line, changed) {
+        (Some(line), true) => format!(
+            "{}: {line}\nit acts at the next start of the guest, or with: numapin apply {vmid} --replan\n",
+            path.display()
+        ),
+        (Some(line), false) => format!("{}: {line} (as before)\n", path.display()),
+        (None, _) => String::new(),
+    };
+    Ok(answer(global, vmid, changed, line, said))
+}
+
+/// Removes the policy of a guest.
+pub(crate) fn unset(global: &Global, args: &Unset) -> Result<Answer, Fault> {
+    let root = writable(global)?;
+    let vmid = intent::vmid(&args.vmid)?;
+    let path = conf_path(&root);
+    let (changed, text) = edit(&root, "unset", |old| {
+        unset_line(old, vmid).unwrap_or_else(|| old.to_owned())
+    })?;
+    for error in NodeConf::parse(&path, &text).errors {
+        tell(&error.to_string());
+    }
+    let said = match changed {
+        true => format!("{}: the line of guest {vmid} is removed\n", path.display()),
+        false => format!("{}: guest {vmid} has no line\n", path.display()),
+    };
+    Ok(answer(global, vmid, changed, None, said))
+}
+
+fn answer(
+    global: &Global,
+    vmid: Vmid,
+    changed: bool,
+    line: Option<String>,
+    said: String,
+) -> Answer {
+    let out = match global.format {
+        Format::Json => json::line(&json::SetDocument::new(vmid, changed, line)) + "\n",
+        Format::Text | Format::Prometheus => said,
+    };
+    Answer {
+        out,
+        exit: Exit::Done,
+    }
+}
+
+/// The machine, where it has a place for numapin.conf.
+fn writable(global: &Global) -> Result<Root, Fault> {
+    intent::may_change(global)?;
+    let root = intent::root(global)?;
+    let dir = root.etc_pve();
+    if dir.is_dir() {
+        return Ok(root);
+    }
+    Err(Fault::usage(format!(
+        "{}: there is no such directory (policies of guests stand there on a node of Proxmox VE; give a policy with --policy)",
+        dir.display()
+    )))
+}
+
+/// Edits numapin.conf whole or not at all; whether it changed, and its new text.
+fn edit(
+    root: &Root,
+    command: &str,
+    change: impl FnOnce(&str) -> String,
+) -> Result<(bool, String), Fault> {
+    // Against another one on this node. Other nodes, and editors, are found out by what they wrote.
+    let _lock = Lock::acquire(root, &format!("numapin {command}"), WAIT).map_err(Fault::system)?;
+    let path = conf_path(root);
+    let old = root::read_text(&path)?;
+    let text = change(old.as_deref().unwrap_or_default());
+    if text == old.as_deref().unwrap_or_default() {
+        return Ok((false, text));
+    }
+    let written = write(&path, old.as_deref(), &text);
+    written.map_err(|e| Fault::system(format!("{}: {e}", path.display())))?;
+    Ok((true, text))
+}
+
+fn write(path: &Path, old: Option<&str>, text: &str) -> std::io::Result<()> {
+    // In the same directory: a file is replaced at once only within a file system.
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let mode = fs::metadata(path).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
+    let mut file = NamedTempFile::with_prefix_in(".numapin.conf.", dir)?;
+    file.write_all(text.as_bytes())?;
+    // pmxcfs gives every file the mode it wants, and refuses others.
+    let _ = file.as_file().set_permissions(Permissions::from_mode(mode));
+    file.as_file().sync_all()?;
+    let now = match fs::read(path) {
+        Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) => return Err(e),
+    };
+    if now.as_deref() != old {
+        return Err(std::io::Error::other(
+            "it changed while it was edited; nothing was written; try again",
+        ));
+    }
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! Reads what a command needs to know of a node and of a guest, in the order of the flow. What it means is the engine's business.
+
+mod configs;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use numapin_core::claims::ledger::{self, Entries};
+use numapin_core::claims::live::{self, Live, Own};
+use numapin_core::claims::{Claims, node};
+use numapin_core::guest::pve::devices::{self, Surroundings};
+use numapin_core::guest::pve::mapping::PciMapping;
+use numapin_core::guest::pve::{Beside, GuestConfig};
+use numapin_core::guest::{Device, Guest, Running};
+use numapin_core::host::pci;
+use numapin_core::host::sysfs::{self, Want};
+use numapin_core::host::{Host, cpuset, memory};
+use numapin_core::id::{Pid, Vmid};
+use numapin_core::policy::Policy;
+use numapin_core::process::Process;
+use numapin_core::root::{self, Root};
+use numapin_core::violation::Violations;
+
+pub(crate) use configs::{Config, Configs, conf_path};
+
+use crate::fault::Fault;
+use crate::intent::{GuestRef, Over};
+
+/// A node: its host, its settings, and what runs on it.
+pub(crate) struct Node {
+    /// Where it is.
+    pub(crate) root: Root,
+    /// Its host, without what numapin.conf keeps from guests.
+    pub(crate) host: Host,
+    /// The configs of guests and numapin.conf.
+    pub(crate) configs: Configs,
+    /// What runs on it.
+    pub(crate) live: Live,
+    /// What numapin planned for whom.
+    pub(crate) ledger: Entries,
+}
+
+/// A guest that can be planned.
+pub(crate) struct Loaded {
+    /// The guest.
+    pub(crate) guest: Guest,
+    /// Its QEMU, where it runs.
+    pub(crate) process: Option<Process>,
+    /// Its policy.
+    pub(crate) policy: Policy,
+    /// Where the policy came from.
+    pub(crate) source: String,
+}
+
+impl Node {
+    /// Reads a node.
+    ///
+    /// # Errors
+    /// Its host can't be read, or what runs on it can't be listed.
+    pub(crate) fn read(root: Root, warn: &mut Vec<String>) -> Result<Self, Fault> {
+        let configs = Configs::read(&root, warn)?;
+        Self::with(root, configs, warn)
+    }
+
+    /// Reads a node whose settings are known.
+    ///
+    /// # Errors
+    /// As [`Node::read`].
+    pub(crate) fn with(
+        root: Root,
+        configs: Configs,
+        warn: &mut Vec<String>,
+    ) -> Result<Self, Fault> {
+        let mut host = sysfs::read(&root, Want::PLAN)?;
+        configs.conf.restrict(&name(&root)?, &mut host);
+        warn.extend(host.warnings.iter().map(ToString::to_string));
+        let mut node = Self {
+            root,
+            host,
+            configs,
+            live: Live::default(),
+            ledger: Entries::default(),
+        };
+        node.look()?;
+        warn.extend(node.live.warnings.iter().map(ToString::to_string));
+        warn.extend(node.ledger.problems.iter().map(ToString::to_string));
+        Ok(node)
+    }
+
+    /// Looks again at what runs and what was planned.
+    ///
+    /// # Errors
+    /// It can't be listed.
+    pub(crate) fn look(&mut self) -> Result<(), Fault> {
+        // The ledger first: an entry whose process ends meanwhile holds nothing that is seen afterwards.
+        self.ledger = ledger::read(&self.root).map_err(Fault::system)?;
+        self.live = live::read(&self.root)?;
+        Ok(())
+    }
+
+    /// Restricts the host to what a guest's cgroup allows.
+    pub(crate) fn allow(&mut self, vmid: Option<Vmid>, pid: Option<Pid>) -> Result<(), Fault> {
+        self.host.allowed = cpuset::allowed(&self.root, &self.host.online(), vmid, pid)?;
+        Ok(())
+    }
+
+    /// What the other guests hold.
+    pub(crate) fn claims(&self, guest: &Guest, process: Option<Process>) -> Claims {
+        self.claims_beside(Own {
+            vmid: guest.vmid,
+            pid: process.map(|process| process.pid),
+        })
+    }
+
+    /// What everybody but one guest holds.
+    pub(crate) fn claims_beside(&self, own: Own) -> Claims {
+        node::merge(&self.live, &self.ledger.alive, &self.host.online(), own)
+    }
+
+    /// Takes a guest out of what runs: a plan stands for it from now on.
+    pub(crate) fn forget(&mut self, guest: &Guest) {
+        if guest.vmid.is_some() {
+            self.live.guests.retain(|live| live.vmid != guest.vmid);
+            self.ledger.alive.retain(|entry| entry.vmid != guest.vmid);
+        }
+    }
+
+    /// A guest of a config, with its policy. The outer fault is about files, the inner result about the guest.
+    pub(crate) fn guest(
+        &self,
+        which: &GuestRef,
+        over: &Over,
+        warn: &mut Vec<String>,
+    ) -> Result<Result<Loaded, Violations>, Fault> {
+        let config = self.configs.config(which, warn)?;
+        self.guest_of(config, over, warn)
+    }
+
+    /// A guest of a config that was read, with its policy.
+    pub(crate) fn guest_of(
+        &self,
+        config: Config,
+        over: &Over,
+        warn: &mut Vec<String>,
+    ) -> Result<Result<Loaded, Violations>, Fault> {
+        let chosen = self.configs.policy(&config, over)?;
+        let name = &config.name;
+        warn.extend(
+            chosen
+                .notes
+                .iter()
+                .map(|note| format!("guest {name}: {note}")),
+        );
+        let Config {
+            name,
+            vmid,
+            config,
+            process,
+            ..
+        } = config;
+        let running = match process {
+            Some(process) => Some(Running {
+                memory_mib: memory::of_cgroup(&self.root, vmid, Some(process.pid))?,
+            }),
+            None => None,
+        };
+        let beside = Beside {
+            vmid,
+            devices: self.devices(&config, vmid, warn)?,
+            running,
+        };
+        Ok(config.guest(name, &over.guest, beside).map(|guest| Loaded {
+            guest,
+            process,
+            source: chosen.origin(),
+            policy: chosen.policy,
+        }))
+    }
+
+    /// The PCI devices of a guest. The mappings of the cluster are read only for a guest that uses one.
+    fn devices(
+        &self,
+        config: &GuestConfig,
+        vmid: Option<Vmid>,
+        warn: &mut Vec<String>,
+    ) -> Result<Vec<Device>, Fault> {
+        if config.hostpci.is_empty() {
+            return Ok(Vec::new());
+        }
+        let path = self.root.etc_pve().join("mapping/pci.cfg");
+        let mapping = PciMapping::parse(&path, &root::read_text(&path)?.unwrap_or_default());
+        let reservations = self.root.run().join("qemu-server/pci-id-reservations");
+        let reserved = match (vmid, root::read_text(&reservations)?) {
+            (Some(vmid), Some(text)) => devices::reserved(&text, vmid),
+            _ => BTreeSet::new(),
+        };
+        let around = Surroundings {
+            mapping: &mapping,
+            node: &name(&self.root)?,
+            reserved: &reserved,
+        };
+        let (found, missing) =
+            devices::devices(config, &around, |address| pci::node(&self.root, address))?;
+        warn.extend(mapping.warnings.iter().map(ToString::to_string));
+        warn.extend(missing.iter().map(ToString::to_string));
+        Ok(found)
+    }
+}
+
+/// The name of this node in the cluster: what Proxmox VE's links below /etc/pve lead to, else the host's name.
+fn name(root: &Root) -> Result<String, Fault> {
+    let link = |name: &str| fs::read_link(root.etc_pve().join(name)).ok();
+    let named = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let local = link("local").and_then(|path| named(&path));
+    let through_guests = || link("qemu-server").and_then(|path| path.parent().and_then(named));
+    if let Some(name) = local.or_else(through_guests) {
+        return Ok(name);
+    }
+    let hostname = root::read_text(&root.proc().join("sys/kernel/hostname"))?.unwrap_or_default();
+    Ok(hostname
+        .trim()
+        .split('.')
+        .next()
+        .unwrap_or_default()
+        .to_owned())
+}
