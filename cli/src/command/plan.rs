@@ -1,7 +1,7 @@
 //! `numapin plan` and `numapin check`.
 
 use numapin_core::placement::plan;
-use numapin_core::policy::Mode;
+use numapin_core::policy::{Mode, PolicyNote};
 use numapin_core::violation::Violations;
 
 use crate::Answer;
@@ -114,7 +114,11 @@ fn with_policy(node: &Node, over: &Over, warn: &mut Vec<String>) -> Result<Vec<G
         // What is odd about a config is told when the guest is planned.
         let config = node.configs.config(&which, &mut Vec::new());
         match config.and_then(|config| node.configs.policy(&config, over)) {
-            Ok(chosen) if chosen.policy.mode == Mode::None => {}
+            Ok(chosen) if chosen.policy.mode == Mode::None => {
+                let ignored = |note: &&PolicyNote| matches!(note, PolicyNote::OtherName { .. });
+                let ignored = chosen.notes.iter().filter(ignored);
+                warn.extend(ignored.map(|note| format!("guest {vmid}: {note}")));
+            }
             Ok(_) => found.push(which),
             Err(fault) => warn.push(fault.message),
         }

@@ -41,9 +41,7 @@ impl Configs {
     /// # Errors
     /// The file is there and can't be read.
     pub(crate) fn read(root: &Root, warn: &mut Vec<String>) -> Result<Self, Fault> {
-        let path = conf_path(root);
-        let text = root::read_text(&path)?.unwrap_or_default();
-        let conf = NodeConf::parse(&path, &text);
+        let conf = NodeConf::read(root)?;
         warn.extend(conf.errors.iter().map(ToString::to_string));
         Ok(Self {
             root: root.clone(),

@@ -2,24 +2,17 @@
 
 mod configs;
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
-
 use numapin_core::claims::ledger::{self, Entries};
 use numapin_core::claims::live::{self, Live, Own};
 use numapin_core::claims::{Claims, node};
-use numapin_core::guest::pve::devices::{self, Surroundings};
-use numapin_core::guest::pve::mapping::PciMapping;
-use numapin_core::guest::pve::{Beside, GuestConfig};
-use numapin_core::guest::{Device, Guest, Running};
-use numapin_core::host::pci;
+use numapin_core::guest::pve::{Beside, passthrough};
+use numapin_core::guest::{Guest, Running};
 use numapin_core::host::sysfs::{self, Want};
 use numapin_core::host::{Host, cpuset, memory};
 use numapin_core::id::{Pid, Vmid};
 use numapin_core::policy::Policy;
 use numapin_core::process::Process;
-use numapin_core::root::{self, Root};
+use numapin_core::root::Root;
 use numapin_core::violation::Violations;
 
 pub(crate) use configs::{Config, Configs, conf_path};
@@ -73,7 +66,8 @@ impl Node {
         warn: &mut Vec<String>,
     ) -> Result<Self, Fault> {
         let mut host = sysfs::read(&root, Want::PLAN)?;
-        configs.conf.restrict(&name(&root)?, &mut host);
+        let name = passthrough::node_name(&root)?.unwrap_or_default();
+        configs.conf.restrict(&name, &mut host);
         warn.extend(host.warnings.iter().map(ToString::to_string));
         let mut node = Self {
             root,
@@ -165,9 +159,11 @@ impl Node {
             }),
             None => None,
         };
+        let found = passthrough::read(&self.root, &config, vmid)?;
+        warn.extend(found.warnings);
         let beside = Beside {
             vmid,
-            devices: self.devices(&config, vmid, warn)?,
+            devices: found.devices,
             running,
         };
         Ok(config.guest(name, &over.guest, beside).map(|guest| Loaded {
@@ -177,54 +173,4 @@ impl Node {
             policy: chosen.policy,
         }))
     }
-
-    /// The PCI devices of a guest. The mappings of the cluster are read only for a guest that uses one.
-    fn devices(
-        &self,
-        config: &GuestConfig,
-        vmid: Option<Vmid>,
-        warn: &mut Vec<String>,
-    ) -> Result<Vec<Device>, Fault> {
-        if config.hostpci.is_empty() {
-            return Ok(Vec::new());
-        }
-        let path = self.root.etc_pve().join("mapping/pci.cfg");
-        let mapping = PciMapping::parse(&path, &root::read_text(&path)?.unwrap_or_default());
-        let reservations = self.root.run().join("qemu-server/pci-id-reservations");
-        let reserved = match (vmid, root::read_text(&reservations)?) {
-            (Some(vmid), Some(text)) => devices::reserved(&text, vmid),
-            _ => BTreeSet::new(),
-        };
-        let around = Surroundings {
-            mapping: &mapping,
-            node: &name(&self.root)?,
-            reserved: &reserved,
-        };
-        let (found, missing) =
-            devices::devices(config, &around, |address| pci::node(&self.root, address))?;
-        warn.extend(mapping.warnings.iter().map(ToString::to_string));
-        warn.extend(missing.iter().map(ToString::to_string));
-        Ok(found)
-    }
-}
-
-/// The name of this node in the cluster: what Proxmox VE's links below /etc/pve lead to, else the host's name.
-fn name(root: &Root) -> Result<String, Fault> {
-    let link = |name: &str| fs::read_link(root.etc_pve().join(name)).ok();
-    let named = |path: &Path| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    let local = link("local").and_then(|path| named(&path));
-    let through_guests = || link("qemu-server").and_then(|path| path.parent().and_then(named));
-    if let Some(name) = local.or_else(through_guests) {
-        return Ok(name);
-    }
-    let hostname = root::read_text(&root.proc().join("sys/kernel/hostname"))?.unwrap_or_default();
-    Ok(hostname
-        .trim()
-        .split('.')
-        .next()
-        .unwrap_or_default()
-        .to_owned())
 }

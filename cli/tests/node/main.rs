@@ -1,0 +1,4 @@
+//! A node full of guests: policies, claims, apply, reset, status, hook and watch, on simulated machines.
+
+mod lab;
+mod policies;
