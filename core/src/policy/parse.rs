@@ -212,12 +212,21 @@ fn word<W>(
     })
 }
 
-/// The word that was probably meant: the one that takes the fewest changes, if that is not nearly all of it; of several the first.
+/// The word that was probably meant: the most similar one, if it is similar or one change away; of several the first.
 pub(super) fn nearest(found: &str, words: &[&str]) -> Option<String> {
+    /// Below this Jaro-Winkler similarity words have only some letters in common.
+    const SIMILAR: f64 = 0.75;
     let plain = excerpt(found.trim()).to_lowercase();
-    let changes = |word: &&&str| strsim::osa_distance(&plain, word);
-    let best = words.iter().min_by_key(changes)?;
-    (changes(&best) <= best.chars().count().max(2) / 2).then(|| (*best).to_owned())
+    let mut best: Option<(f64, &str)> = None;
+    for word in words {
+        let similarity = strsim::jaro_winkler(&plain, word);
+        if best.is_none_or(|(highest, _)| similarity > highest) {
+            best = Some((similarity, word));
+        }
+    }
+    let (similarity, word) = best?;
+    let near = similarity >= SIMILAR || strsim::osa_distance(&plain, word) <= 1;
+    near.then(|| word.to_owned())
 }
 
 pub(super) fn perhaps(nearest: Option<&str>) -> String {
@@ -279,6 +288,12 @@ pub(super) mod tests {
         "numa, smt=pack",
         "\" smt\" is not a key of a policy (did you mean \"smt\"? expected vcpus,"
     )]
+    #[case(
+        "one2one",
+        "vcpus: \"one2one\" is unknown (did you mean \"one-to-one\"?"
+    )]
+    #[case("l2", "vcpus: \"l2\" is unknown (did you mean \"l3\"?")]
+    #[case("dedicated", "vcpus: \"dedicated\" is unknown (expected none, numa,")]
     #[case("numa,x=y", "\"x\" is not a key of a policy (expected vcpus,")]
     #[case("NUMA", "vcpus: \"NUMA\" is unknown (did you mean \"numa\"?")]
     #[case("numa,l3", "\"vcpus\" is there twice in \"numa,l3\"")]

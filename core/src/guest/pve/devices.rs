@@ -22,8 +22,9 @@ pub struct Surroundings<'a> {
 /// A hostpciN line that leads to no device.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "hostpci{slot}: the mapping {mapping:?} has no device on node {node:?} (expected a map line for it in \
-     /etc/pve/mapping/pci.cfg); its place counts as unknown"
+    "hostpci{slot}: the mapping {mapping:?} has no device on {} (expected a map line for it in /etc/pve/mapping/pci.cfg); its \
+     place counts as unknown",
+    this(node)
 )]
 pub struct NoDevice {
     /// Which line.
@@ -103,6 +104,13 @@ pub fn reserved(text: &str, vmid: Vmid) -> BTreeSet<String> {
         (owner == vmid.to_string()).then(|| address.to_owned())
     });
     lines.collect()
+}
+
+fn this(node: &str) -> String {
+    match node {
+        "" => "this node, whose name is not known".to_owned(),
+        _ => format!("node {node:?}"),
+    }
 }
 
 /// A reservation can be for each function of a device.

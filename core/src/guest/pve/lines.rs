@@ -19,6 +19,8 @@ pub(super) struct Lines<'a> {
     pub(super) pending: Values<'a>,
     /// What `[PENDING]` deletes.
     pub(super) delete: BTreeSet<&'a str>,
+    /// Whether any line could be read.
+    pub(super) any: bool,
     /// What is odd, with the line.
     pub(super) oddities: Vec<Written<Oddity>>,
 }
@@ -42,6 +44,7 @@ pub(super) fn read(text: &str) -> Lines<'_> {
             continue;
         }
         if let Some(name) = header(line) {
+            lines.any = true;
             section = lines.enter(name, number, &mut names);
             continue;
         }
@@ -89,12 +92,15 @@ impl<'a> Lines<'a> {
 
     fn take(&mut self, line: &'a str, number: usize, section: &Section) {
         let Some((key, value)) = key_value(line) else {
-            if !is_passed_over(line) {
+            if is_passed_over(line) {
+                self.any = true;
+            } else {
                 let found = excerpt(line.trim_matches(is_blank));
                 self.odd(number, Oddity::Line { found });
             }
             return;
         };
+        self.any = true;
         match (key, section) {
             ("description", _) => {}
             ("snapstate", _) if matches!(value, "prepare" | "delete") => {}

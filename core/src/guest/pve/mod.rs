@@ -101,7 +101,7 @@ pub struct Parsed {
 /// Reads the config of a guest. `file` is only what messages call it.
 ///
 /// # Errors
-/// A numaN line (with `numa: 1`) or an `affinity` that can't be read.
+/// A numaN line (with `numa: 1`) or an `affinity` that can't be read, or a file that is no config.
 ///
 /// ```
 /// use numapin_core::guest::pve::{self, Pending};
@@ -114,6 +114,15 @@ pub struct Parsed {
 /// ```
 pub fn parse(file: &Path, text: &str, pending: Pending) -> Result<Parsed, ConfigError> {
     let mut lines = lines::read(text);
+    if let (false, Some(Written { value, line })) = (lines.any, lines.oddities.first())
+        && let problem::Oddity::Line { found } = value
+    {
+        return Err(ConfigError::NotAConfig {
+            file: file.to_owned(),
+            line: *line,
+            found: found.clone(),
+        });
+    }
     if pending == Pending::Merge {
         lines.live.retain(|key, _| !lines.delete.contains(key));
         let pending = std::mem::take(&mut lines.pending);
@@ -122,7 +131,7 @@ pub fn parse(file: &Path, text: &str, pending: Pending) -> Result<Parsed, Config
     let mut oddities = lines.oddities;
     let config =
         GuestConfig::of(&lines.live, &mut oddities).map_err(|Written { value, line }| {
-            ConfigError {
+            ConfigError::Value {
                 file: file.to_owned(),
                 line,
                 key: value.0,

@@ -199,6 +199,10 @@ mod tests {
         "cores: 1\n[PENDING]\naffinity: x\n",
         "9.conf:3: affinity: \"x\" is not a number or a range"
     )]
+    #[case(
+        "\n\u{1}\u{fffd}x\nand so\n",
+        "9.conf:2: \"\\u{1}\u{fffd}x\" can't be read, nor can any other line (expected the config of a guest: lines of"
+    )]
     fn is_an_error(#[case] text: &str, #[case] says: &str) {
         let refused = parse(Path::new("9.conf"), text, Pending::Merge)
             .unwrap_err()
@@ -208,6 +212,9 @@ mod tests {
 
     #[rstest]
     #[case("numa3: cpus=3-1\n", 1)]
+    #[case("\n\u{1}x\nand: so\n", 1)]
+    #[case("# only a description\n", 0)]
+    #[case("", 0)]
     #[case("cores: 1\n[PENDING]\naffinity: x\n", 0)]
     fn what_is_not_in_force_is_no_error(#[case] text: &str, #[case] warnings: usize) {
         let parsed = parse(Path::new("9.conf"), text, Pending::Leave).unwrap();

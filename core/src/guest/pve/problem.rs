@@ -11,18 +11,35 @@ use crate::guest::property::PropertyError;
 use crate::guest::ranges::RangesError;
 use crate::id::VnodeId;
 
-/// A value of a guest's config that can't be read and can't be done without.
+/// A guest's config that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{line}: {key}: {problem}", file.display())]
-pub struct ConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// The line, from 1.
-    pub line: usize,
-    /// The key.
-    pub key: String,
-    /// What is wrong with its value.
-    pub problem: ValueError,
+pub enum ConfigError {
+    /// A value that can't be read and can't be done without.
+    #[error("{}:{line}: {key}: {problem}", file.display())]
+    Value {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        problem: ValueError,
+    },
+    /// A file of which no line is one of a config.
+    #[error(
+        "{}:{line}: {found:?} can't be read, nor can any other line (expected the config of a guest: lines of \"key: value\", \
+         like \"cores: 4\")",
+        file.display()
+    )]
+    NotAConfig {
+        /// The file.
+        file: PathBuf,
+        /// The first line that is not empty, from 1.
+        line: usize,
+        /// What is written there.
+        found: String,
+    },
 }
 
 /// What is wrong with a value.
