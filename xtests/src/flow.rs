@@ -11,8 +11,11 @@
 
 pub mod doubles;
 pub mod guests;
+pub mod judge;
 pub mod lab;
+pub mod machine;
 pub mod masks;
+pub mod qemu;
 pub mod road;
 
 /// Ids of CPUs, nodes or threads, outside of numapin's own types.

@@ -1,18 +1,16 @@
 //! The whole flow on every topology: each mode for each guest of a table, written, read, planned, asked, set, read back, undone.
 
-use std::collections::BTreeMap;
-
 use numapin_core::apply::{Scene, affinity};
 use numapin_core::claims::Claims;
 use numapin_core::guest::Guest;
 use numapin_core::host::Host;
-use numapin_core::placement::Plan;
 use numapin_core::policy::{Mode, Policy, Smt};
 use numapin_core::report::State;
 use numapin_qmp_mock::{Mock, Script};
 use numapin_sysfs_sim::topologies;
 use numapin_xtests::flow::doubles::Watched;
 use numapin_xtests::flow::guests::{POLICIES, Shape, fits, table};
+use numapin_xtests::flow::judge::{difference, want, wanted};
 use numapin_xtests::flow::lab::Lab;
 use numapin_xtests::flow::masks::Masks;
 use numapin_xtests::flow::road::{self, Stop};
@@ -137,53 +135,5 @@ impl Stage<'_> {
             "not all undone",
         )?;
         difference(&self.before, &self.lab.masks()?)
-    }
-}
-
-/// What every thread should have: the plan's masks by what the mock knows of its own threads, all others as they were.
-fn wanted(mock: &Mock, before: &Masks, plan: &Plan) -> Masks {
-    let mut kinds: BTreeMap<u32, Option<Ids>> = BTreeMap::new();
-    let ids = |set: &numapin_core::idset::CpuSet| -> Ids { set.iter().map(|cpu| cpu.0).collect() };
-    let vhost = format!("vhost-{}", mock.pid());
-    for (tid, seen) in before {
-        let own = match &seen.comm {
-            comm if *comm == vhost => plan.threads.vhost.as_ref(),
-            _ if seen.pid == mock.pid() => plan.threads.emulator.as_ref(),
-            _ => None,
-        };
-        kinds.insert(*tid, own.map(ids));
-    }
-    for (_, tid) in mock.iothread_tids() {
-        kinds.insert(tid, plan.threads.iothreads.as_ref().map(ids));
-    }
-    for vcpu in mock.vcpus() {
-        let placed = plan.vcpus.iter().find(|placed| placed.vcpu.0 == vcpu.index);
-        kinds.insert(vcpu.tid, placed.map(|placed| ids(&placed.cpus)));
-    }
-    let mut wanted = before.clone();
-    for (tid, mask) in kinds {
-        if let (Some(seen), Some(mask)) = (wanted.get_mut(&tid), mask) {
-            seen.mask = mask;
-        }
-    }
-    wanted
-}
-
-fn difference(wanted: &Masks, found: &Masks) -> Result<(), Broken> {
-    want(wanted.keys().eq(found.keys()), "other threads than before")?;
-    for (wanted, found) in wanted.iter().zip(found) {
-        want(
-            wanted == found,
-            format!("wanted {wanted:?}, found {found:?}"),
-        )?;
-    }
-    Ok(())
-}
-
-fn want(holds: bool, what: impl ToString) -> Result<(), Broken> {
-    if holds {
-        Ok(())
-    } else {
-        Err(what.to_string().into())
     }
 }

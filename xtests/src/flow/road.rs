@@ -127,6 +127,18 @@ impl Pinned {
     }
 }
 
+impl Stop {
+    /// The kind, as in JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Qmp(e) => e.kind.word(),
+            Self::Violations(_) => "violations",
+            Self::Apply(e) => e.word(),
+        }
+    }
+}
+
 impl From<QmpError> for Stop {
     fn from(e: QmpError) -> Self {
         Self::Qmp(e)
