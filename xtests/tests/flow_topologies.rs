@@ -10,7 +10,7 @@ use numapin_qmp_mock::{Mock, Script};
 use numapin_sysfs_sim::topologies;
 use numapin_xtests::flow::doubles::Watched;
 use numapin_xtests::flow::guests::{POLICIES, Shape, fits, table};
-use numapin_xtests::flow::judge::{difference, want, wanted};
+use numapin_xtests::flow::judge::{difference, valid, want, wanted};
 use numapin_xtests::flow::lab::Lab;
 use numapin_xtests::flow::masks::Masks;
 use numapin_xtests::flow::road::{self, Stop};
@@ -109,6 +109,7 @@ impl Stage<'_> {
         want(fits, "planned although it does not fit")?;
         want(pinned.agrees(&self.guest), "config and QEMU disagree")?;
         want(pinned.plan.optimal, "not proved to be the best")?;
+        valid(&self.host, &self.guest, &claims, policy, &pinned.plan)?;
         difference(
             &wanted(self.mock, &self.before, &pinned.plan),
             &self.lab.masks()?,

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use numapin_core::claims::Claims;
+use numapin_core::guest::Guest;
+use numapin_core::host::Host;
 use numapin_core::placement::Plan;
+use numapin_core::policy::Policy;
 use numapin_qmp_mock::Mock;
 
 use super::masks::Masks;
 use super::{Broken, Ids};
+use crate::check::check_plan;
 
 /// What every thread should have: the plan's masks by what the mock knows of its own threads, all others as they were.
 #[must_use]
@@ -36,6 +41,21 @@ pub fn wanted(mock: &Mock, before: &Masks, plan: &Plan) -> Masks {
         }
     }
     wanted
+}
+
+/// That a plan keeps to the manual.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn valid(
+    host: &Host,
+    guest: &Guest,
+    claims: &Claims,
+    policy: &Policy,
+    plan: &Plan,
+) -> Result<(), Broken> {
+    let faults = check_plan(host, guest, claims, policy, plan);
+    want(faults.is_empty(), faults.join("; "))
 }
 
 /// That every thread has the mask it should have.
