@@ -17,6 +17,7 @@ pub mod machine;
 pub mod masks;
 pub mod qemu;
 pub mod road;
+pub mod running;
 
 /// Ids of CPUs, nodes or threads, outside of numapin's own types.
 pub type Ids = std::collections::BTreeSet<u32>;
