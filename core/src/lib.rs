@@ -22,4 +22,5 @@ pub mod qmp;
 pub mod reconcile;
 pub mod report;
 pub mod root;
+pub mod thread;
 pub mod violation;

@@ -17,15 +17,15 @@ mod threads;
 
 use serde::Serialize;
 
-use crate::apply::{Thread, Wish};
 use crate::claims::Claims;
 use crate::claims::ledger::{Entry, EntryState};
 use crate::claims::live::{LiveGuest, LiveThread};
 use crate::host::Host;
 use crate::id::{VcpuId, VnodeId};
 use crate::idset::{CpuSet, VcpuSet};
-use crate::process::ThreadKind;
 use crate::report::Narrowed;
+use crate::thread::ThreadKind;
+use crate::thread::{Thread, Wish};
 
 /// What all guests of a node have in common.
 #[derive(Debug, Clone, Copy)]

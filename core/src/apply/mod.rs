@@ -19,27 +19,16 @@ mod threads;
 pub mod transaction;
 mod wishes;
 
-use crate::id::{Pid, Tid};
 use crate::idset::CpuSet;
 use crate::root::Root;
 
+pub use crate::thread::{Target, Thread, Wish};
 pub use captured::Captured;
 pub use error::{AffinityError, ApplyError, Undone};
 pub use linux::Linux;
 pub use threads::GuestThreads;
-pub use transaction::{Scene, Target, Transaction};
-pub use wishes::{Found, Wish, Wishes, wishes};
-
-/// A thread, and the process whose `task` directory holds it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
-pub struct Thread {
-    /// The process.
-    pub pid: Pid,
-    /// The thread.
-    pub tid: Tid,
-}
+pub use transaction::{Scene, Transaction};
+pub use wishes::{Found, Wishes, wishes};
 
 /// Affinity of threads: the kernel's, or that of the simulated kernel of a captured root.
 pub trait Affinity {

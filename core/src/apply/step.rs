@@ -1,8 +1,8 @@
 //! One thread of a transaction: looked at, set, read back, put back.
 
 use super::error::Undone;
-use super::transaction::{Scene, Target};
-use super::{AffinityError, Wish};
+use super::transaction::Scene;
+use super::{AffinityError, Target, Wish};
 use crate::host::Host;
 use crate::id::CpuId;
 use crate::idset::CpuSet;

@@ -1,12 +1,10 @@
 //! One transaction over the threads of one process: all masks are set, or none is.
 
-use serde::{Deserialize, Serialize};
-
 use super::step::{Step, put_back, way_back};
-use super::{Affinity, ApplyError, Thread, Wish, Wishes};
+use super::{Affinity, ApplyError, Target, Thread, Wish, Wishes};
 use crate::guest::GuestName;
 use crate::host::Host;
-use crate::idset::{CpuSet, VcpuSet};
+use crate::idset::VcpuSet;
 use crate::process::{self, Process, ProcessError, ThreadKind};
 use crate::report::{Report, ReportNote, SCHEMA, State};
 use crate::root::Root;
@@ -20,25 +18,6 @@ pub struct Scene<'a> {
     pub affinity: &'a dyn Affinity,
     /// The host, with the cpuset of the guest's cgroup in `allowed`.
     pub host: &'a Host,
-}
-
-/// A thread with the mask it had and the one it is to have. What a ledger keeps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Target {
-    /// What the thread is.
-    #[serde(flatten)]
-    pub kind: ThreadKind,
-    /// Which one.
-    pub thread: Thread,
-    /// When it started, in clock ticks since the host's boot: a number used again is another thread.
-    pub start_time: u64,
-    /// Its mask before, as `status` had it.
-    pub found: CpuSet,
-    /// Whether `found` is what a thread has that nobody pinned: then not this list is put back but all CPUs, because a kernel
-    /// from 6.2 on takes a list that is set for what the thread wants for ever.
-    pub unpinned: bool,
-    /// The mask it is to have.
-    pub wanted: CpuSet,
 }
 
 /// Masks that are to be set together. Made by [`Transaction::prepare`] or [`Transaction::undo`], which change nothing.

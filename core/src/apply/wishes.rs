@@ -2,24 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{ApplyError, Thread};
+use super::{ApplyError, Thread, Wish};
 use crate::id::{Tid, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::{PlacedVcpu, ThreadMasks};
 use crate::process::{Process, Task, ThreadKind, classify};
 use crate::qmp::{Iothread, Vcpu};
 use crate::report::ReportNote;
-
-/// A mask that a thread is to have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// What the thread is.
-    pub kind: ThreadKind,
-    /// Which one.
-    pub thread: Thread,
-    /// The mask.
-    pub cpus: CpuSet,
-}
 
 /// All wishes of a plan, with what is to be said about them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::guest::Guest;
 use crate::host::{Cpu, Host};
 use crate::id::{CpuId, L3Id, NodeId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
-use crate::placement::{Cost, PlacedNode, PlacedVcpu, Plan, ThreadMasks, usable};
+use crate::placement::{PlacedNode, PlacedVcpu, Plan, ThreadMasks, usable};
 use crate::policy::{Mode, Overlap, Place, Policy, Smt};
 
 /// A plan as it is kept.
@@ -104,27 +104,10 @@ impl KeptPlan {
         }
     }
 
-    /// The plan again, for [`wishes`](crate::apply::wishes) and for output. Its cost and its notes are not kept: they were
-    /// those of another moment.
+    /// Where each vCPU went, for [`wishes`](crate::apply::wishes) and for output.
     #[must_use]
-    pub fn plan(&self, guest: &crate::guest::GuestName) -> Plan {
-        Plan {
-            guest: guest.clone(),
-            mode: self.mode,
-            smt: self.smt,
-            virtual_nodes: self
-                .virtual_nodes
-                .iter()
-                .map(|node| node.placed.clone())
-                .collect(),
-            vcpus: self.vcpus.iter().map(|vcpu| vcpu.placed.clone()).collect(),
-            threads: self.threads.clone(),
-            claims: self.claims(&self.plugged),
-            cost: Cost::zero(self.mode, self.smt),
-            optimal: false,
-            bound: None,
-            notes: Vec::new(),
-        }
+    pub fn placed(&self) -> Vec<PlacedVcpu> {
+        self.vcpus.iter().map(|vcpu| vcpu.placed.clone()).collect()
     }
 
     /// What the guest holds one-to-one while these vCPUs are plugged.
@@ -282,8 +265,7 @@ mod tests {
             let one: VcpuSet = [VcpuId(1)].into_iter().collect();
             let siblings = if smt == Smt::Isolate { 2 } else { 1 };
             assert_eq!(kept.claims(&one).len(), siblings, "{smt}");
-            let again = kept.plan(&plan.guest);
-            assert_eq!((again.vcpus, again.threads), (plan.vcpus, plan.threads));
+            assert_eq!((kept.placed(), &kept.threads), (plan.vcpus, &plan.threads));
             assert!(kept.spare.emulator && kept.spare.vhost);
         }
     }

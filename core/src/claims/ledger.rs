@@ -179,13 +179,16 @@ pub fn read(root: &Root) -> Result<Entries, LedgerError> {
     Ok(entries)
 }
 
-/// Writes an entry whole or not at all. Written before the first mask is set, it tells the way back.
+/// Writes an entry whole or not at all; whether there was one before. Written before the first mask is set, it tells the way
+/// back.
 ///
 /// # Errors
 /// The file can't be written; then the old one is as it was.
-pub fn write(lock: &Lock, entry: &Entry) -> Result<(), LedgerError> {
+pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     let path = path(lock.dir(), entry);
-    file::write(&path, &entry.to_text())
+    let existed = path.symlink_metadata().is_ok();
+    file::write(&path, &entry.to_text())?;
+    Ok(existed)
 }
 
 /// Removes an entry; whether it was there.

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod live;
 pub mod lock;
 pub mod node;
+pub mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 

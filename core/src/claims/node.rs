@@ -139,7 +139,7 @@ mod tests {
     use crate::guest::GuestName;
     use crate::id::{NodeId, Pid, Tid, Vmid};
     use crate::policy::{Mode, Smt};
-    use crate::process::Process;
+    use crate::thread::Process;
 
     fn set(list: &str) -> CpuSet {
         list.parse().unwrap()

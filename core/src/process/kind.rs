@@ -1,38 +1,11 @@
 //! What each thread of a QEMU process is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
 
 use super::Task;
 use crate::id::{Tid, VcpuId};
 use crate::qmp::{Iothread, Vcpu};
-
-/// What a thread of a guest is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum ThreadKind {
-    /// Runs a vCPU.
-    Vcpu {
-        /// Which one.
-        vcpu: VcpuId,
-    },
-    /// Runs several vCPUs in turn (TCG with `thread=single`).
-    AllVcpus,
-    /// An iothread.
-    Iothread {
-        /// Its name in QEMU.
-        iothread: String,
-    },
-    /// A vhost worker: of QEMU, or of the kernel.
-    Vhost,
-    /// QEMU's own: the main loop and everything else.
-    Emulator {
-        /// Its name.
-        name: String,
-    },
-}
+use crate::thread::ThreadKind;
 
 /// The vCPUs that the names of the tasks tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,19 +89,6 @@ fn by_name(task: &Task) -> ThreadKind {
     }
     ThreadKind::Emulator {
         name: comm.to_owned(),
-    }
-}
-
-impl fmt::Display for ThreadKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vcpu { vcpu } => write!(f, "vcpu {vcpu}"),
-            Self::AllVcpus => f.write_str("all vcpus"),
-            // QEMU's user chose the name: it goes to a terminal.
-            Self::Iothread { iothread } => write!(f, "iothread {}", iothread.escape_debug()),
-            Self::Vhost => f.write_str("vhost worker"),
-            Self::Emulator { name } => write!(f, "emulator thread {name:?}"),
-        }
     }
 }
 

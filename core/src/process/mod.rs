@@ -11,24 +11,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
-pub use kind::{Named, ThreadKind, classify, named_vcpus};
+pub use crate::thread::{Process, ThreadKind};
+pub use kind::{Named, classify, named_vcpus};
 pub use pidfile::{RunningGuest, guest_process, guests};
 
 use crate::cpulist;
 use crate::id::{Pid, Tid, Vmid};
 use crate::idset::CpuSet;
 use crate::root::{FileError, Root, read_text};
-
-/// A process, bound to its start: a number that was used again is another process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Process {
-    /// Its number.
-    pub pid: Pid,
-    /// When it started, in clock ticks since the host's boot (field 22 of `stat`).
-    pub start_time: u64,
-}
 
 /// A thread of a process, or a kernel thread, which is a process of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

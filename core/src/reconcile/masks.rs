@@ -9,7 +9,7 @@ use crate::id::{CoreId, CpuId, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::ThreadMasks;
 use crate::policy::{Mode, Overlap};
-use crate::process::ThreadKind;
+use crate::thread::ThreadKind;
 
 /// The masks that are wanted now.
 #[derive(Debug, Default)]

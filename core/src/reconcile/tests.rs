@@ -3,7 +3,6 @@ mod offline;
 mod random;
 
 use super::*;
-use crate::apply::Target;
 use crate::claims::KeptPlan;
 use crate::claims::ledger::{KeptPolicy, SCHEMA};
 use crate::guest::{Guest, GuestName, GuestParts};
@@ -11,7 +10,8 @@ use crate::host::{Cpu, Node};
 use crate::id::{CoreId, CpuId, L3Id, NodeId, Pid, Tid, Vmid};
 use crate::placement;
 use crate::policy::{Mode, Overlap, Place, Policy, Smt};
-use crate::process::Process;
+use crate::thread::Process;
+use crate::thread::Target;
 
 /// Two host nodes of two L3s of two cores with two threads: node 0 has CPUs 0-3 and 8-11, and CPU 8 is the sibling of CPU 0.
 fn host(offline: &str) -> Host {

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use super::masks::{Masks, Wanted};
 use super::{Action, Around, Note, Now, Outcome, ThreadNow, ThreadState, Why};
-use crate::apply::{Target, Thread, Wish};
 use crate::claims::ledger::Entry;
 use crate::claims::live::{LiveGuest, LiveThread};
 use crate::id::{Pid, Tid, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::ThreadMasks;
 use crate::policy::Mode;
-use crate::process::ThreadKind;
 use crate::report::Narrowed;
+use crate::thread::ThreadKind;
+use crate::thread::{Target, Thread, Wish};
 
 /// A thread of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ use super::*;
 use crate::apply::testing::{Machine, Watched, name, process, stat, write};
 use crate::apply::{AffinityError, Undone};
 use crate::id::{Pid, Tid};
+use crate::idset::CpuSet;
 use crate::report::Narrowed;
 
 const PINS: [(i32, &str); 4] = [(4701, "2"), (4702, "3"), (4703, "4-5"), (4704, "6")];

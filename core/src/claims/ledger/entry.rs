@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::super::kept::KeptPlan;
 use super::super::live::{LiveGuest, Own};
 use super::{LedgerError, SCHEMA};
-use crate::apply::{Target, Thread};
 use crate::guest::GuestName;
 use crate::id::{NodeId, Tid, Vmid};
 use crate::idset::{CpuSet, VcpuSet};
-use crate::process::{Process, Task, ThreadKind};
+use crate::process::Task;
+use crate::thread::{Process, ThreadKind};
+use crate::thread::{Target, Thread};
 
 /// What numapin knows of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,13 +10,14 @@ use tempfile::TempDir;
 use super::super::kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
 use super::super::lock::LockError;
 use super::*;
-use crate::apply::{Target, Thread};
 use crate::guest::GuestName;
 use crate::id::{CpuId, NodeId, Pid, Tid, VcpuId, VnodeId};
 use crate::idset::CpuSet;
 use crate::placement::{PlacedNode, PlacedVcpu, ThreadMasks};
 use crate::policy::{Mode, Overlap, Smt};
-use crate::process::{Process, Task, ThreadKind};
+use crate::process::Task;
+use crate::thread::{Process, ThreadKind};
+use crate::thread::{Target, Thread};
 
 pub(crate) fn machine() -> (TempDir, Root) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
