@@ -99,12 +99,30 @@ pub(crate) fn apply(
     }))
 }
 
-/// A plain QEMU guest: its shape is what QEMU says, its policy what the flags say.
-pub(crate) fn plain(
-    socket: &Path,
-    answer: &Answer,
+/// A guest that can be planned: by its config, or by what a plain QEMU says.
+///
+/// # Errors
+/// A file can't be read, or QEMU does not answer. The inner result: the guest does not hold together.
+pub(crate) fn load(
+    node: &Node,
+    which: &GuestRef,
     over: &Over,
+    deadline: Duration,
+    warn: &mut Vec<String>,
 ) -> Result<Result<Loaded, Violations>, Fault> {
+    let GuestRef::Qmp(socket) = which else {
+        return node.guest(which, over, warn);
+    };
+    let answer = qmp::ask(socket, deadline, Questions { hotpluggable: true })?;
+    let process = GuestThreads::from_answer(&node.root, None, &answer)?.process;
+    Ok(plain(socket, &answer, over)?.map(|loaded| Loaded {
+        process: Some(process),
+        ..loaded
+    }))
+}
+
+/// A plain QEMU guest: its shape is what QEMU says, its policy what the flags say.
+fn plain(socket: &Path, answer: &Answer, over: &Over) -> Result<Result<Loaded, Violations>, Fault> {
     over.guest.without_shape().map_err(Fault::usage)?;
     let shape = shape_of(answer)?;
     let name = socket.display().to_string();

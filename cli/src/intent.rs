@@ -8,7 +8,7 @@ use numapin_core::id::Vmid;
 use numapin_core::policy::{Policy, PolicyPatch};
 use numapin_core::root::Root;
 
-use crate::args::{Global, OneGuest, With};
+use crate::args::{Global, Guests, OneGuest, With};
 use crate::fault::Fault;
 
 /// Which guest a command is about.
@@ -126,14 +126,21 @@ pub(crate) fn vmid(word: &str) -> Result<Vmid, Fault> {
 /// The guest of a command about one guest.
 pub(crate) fn one_guest(args: &OneGuest) -> Result<GuestRef, Fault> {
     match (&args.guest, &args.with.qmp) {
-        (Some(_), Some(_)) => Err(Fault::usage(
-            "GUEST and --qmp can't be together: --qmp is for a plain QEMU, whose shape it tells itself",
-        )),
+        (Some(_), Some(_)) => Err(both()),
         (Some(word), None) => guest_ref(word),
         (None, Some(socket)) => Ok(GuestRef::Qmp(socket.clone())),
         (None, None) => Err(Fault::usage(
             "no guest is named (expected a VMID, the path of a .conf file, or --qmp SOCKET)",
         )),
+    }
+}
+
+/// The guests of a command about any number of them.
+pub(crate) fn guests(args: &Guests) -> Result<Vec<GuestRef>, Fault> {
+    match (&args.with.qmp, args.guests.is_empty()) {
+        (Some(socket), true) => Ok(vec![GuestRef::Qmp(socket.clone())]),
+        (Some(_), false) => Err(both()),
+        (None, _) => args.guests.iter().map(|word| guest_ref(word)).collect(),
     }
 }
 
@@ -172,4 +179,10 @@ pub(crate) fn over(with: &With) -> Result<Over, Fault> {
         policy: policy.map_err(|e| Fault::usage(format!("--policy: {e}")))?,
         keys,
     })
+}
+
+fn both() -> Fault {
+    Fault::usage(
+        "GUEST and --qmp can't be together: --qmp is for a plain QEMU, whose shape it tells itself",
+    )
 }

@@ -11,15 +11,11 @@ use crate::intent::{self, GuestRef, Over};
 use crate::load::Node;
 use crate::planned::Planned;
 use crate::render::{self, json};
-use crate::tell;
+use crate::{flow, tell};
 
 /// Plans guests in order, each seeing the ones before, and prints the plans.
 pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
-    let guests: Vec<_> = args
-        .guests
-        .iter()
-        .map(|word| intent::guest_ref(word))
-        .collect::<Result<_, _>>()?;
+    let guests = intent::guests(args)?;
     let (plans, refused) = plan_all(global, &guests, &intent::over(&args.with)?)?;
     let out = match global.format {
         Format::Text | Format::Prometheus if plans.is_empty() && refused.is_empty() => {
@@ -77,7 +73,7 @@ fn plan_all(
         named => named.to_vec(),
     };
     for which in &named {
-        let loaded = match node.guest(which, over, &mut warn)? {
+        let loaded = match flow::load(&node, which, over, intent::deadline(global), &mut warn)? {
             Ok(loaded) => loaded,
             Err(violations) => {
                 refused.push(violations);
