@@ -101,7 +101,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct OneGuest {
     /// A VMID or the path of a .conf file; absent with --qmp.
-    #[arg(value_name = "GUEST", required_unless_present = "qmp")]
+    #[arg(value_name = "GUEST")]
     pub(crate) guest: Option<String>,
     #[command(flatten)]
     pub(crate) with: With,

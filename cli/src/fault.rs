@@ -1,5 +1,6 @@
 //! What ends a command early: a kind that decides the exit code, and a line for people.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use numapin_core::apply::ApplyError;
@@ -105,7 +106,14 @@ impl From<HostError> for Fault {
 
 impl From<FileError> for Fault {
     fn from(error: FileError) -> Self {
-        Self::system(error)
+        match error.source.kind() {
+            // Nothing is wrong with the system then, but with what it was pointed at.
+            ErrorKind::IsADirectory => Self::malformed(format!(
+                "{}: is a directory (expected a file)",
+                error.path.display()
+            )),
+            _ => Self::system(error),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the command line means: the machine, the guests, and what is laid over their settings.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,9 @@ use numapin_core::root::Root;
 
 use crate::args::{Global, Guests, OneGuest, With};
 use crate::fault::Fault;
+
+/// The numbers that Proxmox VE gives to guests (`pve-vmid`).
+const VMIDS: RangeInclusive<u32> = 100..=999_999_999;
 
 /// Which guest a command is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +76,13 @@ impl Over {
 /// # Errors
 /// The directory that was named can't be read.
 pub(crate) fn root(global: &Global) -> Result<Root, Fault> {
+    const MACHINE: &str = "expected the root of a machine, a directory that holds sys/";
     match (&global.sysfs_root, &global.root) {
-        (Some(dir), _) => Root::sysfs(dir).map_err(Fault::usage),
-        (None, Some(dir)) => Root::captured(dir).map_err(Fault::usage),
+        (Some(dir), _) => Root::sysfs(dir)
+            .map_err(|e| Fault::usage(format!("--sysfs-root {e} ({MACHINE}, or a sysfs itself)"))),
+        (None, Some(dir)) => {
+            Root::captured(dir).map_err(|e| Fault::usage(format!("--root {e} ({MACHINE})")))
+        }
         (None, None) => Ok(Root::live()),
     }
 }
@@ -106,7 +114,7 @@ pub(crate) fn deadline(global: &Global) -> Duration {
 
 /// The guest that a word names: digits are a VMID, anything else a path.
 pub(crate) fn guest_ref(word: &str) -> Result<GuestRef, Fault> {
-    if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) {
+    if word.bytes().all(|b| b.is_ascii_digit()) {
         return vmid(word).map(GuestRef::Vmid);
     }
     Ok(GuestRef::File(PathBuf::from(word)))
@@ -115,10 +123,14 @@ pub(crate) fn guest_ref(word: &str) -> Result<GuestRef, Fault> {
 /// The VMID that a word is.
 pub(crate) fn vmid(word: &str) -> Result<Vmid, Fault> {
     let digits = word.bytes().all(|b| b.is_ascii_digit());
-    let number = word.parse().ok().filter(|_| digits);
+    let number = word
+        .parse()
+        .ok()
+        .filter(|vmid| digits && VMIDS.contains(vmid));
     number.map(Vmid).ok_or_else(|| {
+        let (first, last) = (VMIDS.start(), VMIDS.end());
         Fault::usage(format!(
-            "{word:?} is not a VMID (expected 100 to 999999999)"
+            "{word:?} is not a VMID (expected {first} to {last})"
         ))
     })
 }
@@ -170,8 +182,12 @@ pub(crate) fn over(with: &With) -> Result<Over, Fault> {
     ];
     for (key, flag, value) in flags {
         if let Some(value) = value {
-            keys.set(key, value)
-                .map_err(|e| Fault::usage(format!("{flag}: {e}")))?;
+            keys.set(key, value).map_err(|e| {
+                // The flag says already which key it is.
+                let text = e.to_string();
+                let text = text.strip_prefix(&format!("{key}: ")).unwrap_or(&text);
+                Fault::usage(format!("{flag}: {text}"))
+            })?;
         }
     }
     Ok(Over {

@@ -30,7 +30,7 @@ struct Answer {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|e| misused(&e));
     let answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
     let written = io::stdout().lock().write_all(answer.out.as_bytes());
     match written {
@@ -58,6 +58,22 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Record(args) => command::record::run(global, args),
         Command::Simulate(args) => command::simulate::run(global, args),
     }
+}
+
+/// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.
+fn misused(error: &clap::Error) -> ! {
+    let words: Vec<_> = std::env::args_os().collect();
+    let asked = |pair: &[std::ffi::OsString]| pair == ["--format", "json"];
+    let json = words.windows(2).any(asked) || words.iter().any(|word| word == "--format=json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let fault = Fault::usage(first.strip_prefix("error: ").unwrap_or(first));
+        let document = render::json::line(&render::json::FaultDocument::from(&fault));
+        // As with any answer: that nobody reads it changes nothing.
+        let _ = writeln!(io::stdout().lock(), "{document}");
+    }
+    error.exit()
 }
 
 /// The answer of a command that ended in a fault: the line on standard error, and for programs a document.

@@ -20,6 +20,11 @@ pub(crate) fn run(global: &Global, args: &Simulate) -> Result<Answer, Fault> {
             dir.display()
         )));
     }
+    if args.with.qmp.is_some() {
+        return Err(Fault::usage(
+            "--qmp is for a QEMU that runs, and simulate starts its own (expected the paths of .conf files, or none)",
+        ));
+    }
     let name = args.host.as_deref().unwrap_or(RFC_HOST);
     let alone = args.guests.is_empty();
     let setup = Setup {

@@ -124,6 +124,15 @@ impl Configs {
     fn path(&self, vmid: Vmid) -> Result<PathBuf, Fault> {
         let file = format!("{vmid}.conf");
         let here = self.root.etc_pve().join("qemu-server").join(&file);
+        if !self.root.etc_pve().exists() {
+            let machine = match &self.root {
+                Root::Live(_) => "this machine".to_owned(),
+                Root::Captured(captured) => captured.dir().display().to_string(),
+            };
+            return Err(Fault::usage(format!(
+                "guest {vmid}: {machine} has no /etc/pve (expected the path of a .conf file instead of a VMID)"
+            )));
+        }
         let nodes = self.root.etc_pve().join("nodes");
         let on = |node: &str| nodes.join(node).join("qemu-server").join(&file);
         if let Some(from) = self.from.as_deref().map(on).filter(|path| path.exists()) {
@@ -136,7 +145,7 @@ impl Configs {
         let elsewhere = names.iter().map(|node| on(node)).find(|path| path.exists());
         elsewhere.ok_or_else(|| {
             Fault::usage(format!(
-                "guest {vmid} has no config: {} does not exist (on a dump without /etc/pve give the path of a .conf file)",
+                "guest {vmid} has no config: {} does not exist, nor is it on another node of the cluster",
                 here.display()
             ))
         })

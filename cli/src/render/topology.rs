@@ -17,8 +17,11 @@ pub(crate) fn text(host: &Host) -> String {
         nodes.row(node_row(host, node));
     }
     out.push_str(&nodes.to_string());
-    out.push('\n');
-    out.push_str(&l3s(host));
+    let l3s = l3s(host);
+    if !l3s.is_empty() {
+        out.push('\n');
+        out.push_str(&l3s);
+    }
     if host.nodes.len() > 1 && host.nodes.iter().any(|node| !node.distances.is_empty()) {
         out.push('\n');
         out.push_str(&distances(host));

@@ -1,0 +1,105 @@
+//! `--help` and `--version`.
+
+use rstest::rstest;
+
+use crate::support::numapin;
+
+const COMMANDS: [&str; 6] = ["topology", "check", "plan", "apply", "simulate", "record"];
+
+#[test]
+fn the_help_names_commands_and_exit_codes() {
+    let help = numapin(["--help"]).quiet(0).out;
+    for command in COMMANDS {
+        assert!(
+            help.contains(&format!("\n  {command} ")),
+            "{command} is missing in\n{help}"
+        );
+    }
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, codes) = words.split_once("Exit codes: ").expect("exit codes");
+    for (code, word) in [
+        (0, "done"),
+        (1, "fault"),
+        (2, "usage"),
+        (3, "constraints"),
+        (4, "QMP"),
+        (5, "affinity"),
+        (6, "drift"),
+    ] {
+        let (_, meaning) = codes
+            .split_once(&format!("{code} "))
+            .unwrap_or_else(|| panic!("{code} in {codes}"));
+        let meaning = meaning.split(';').next().unwrap_or_default();
+        assert!(meaning.contains(word), "{code}: {meaning}");
+    }
+}
+
+/// Every command of the help, also those that come later.
+fn commands() -> Vec<String> {
+    let help = numapin(["--help"]).quiet(0).out;
+    let (_, rest) = help.split_once("Commands:\n").expect("a list of commands");
+    let list = rest.split("\n\n").next().unwrap_or_default();
+    // A line that goes on is indented further.
+    let names = list
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names
+        .filter_map(|line| line.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_command_has_an_example() {
+    let commands = commands();
+    assert!(commands.len() > COMMANDS.len(), "{commands:?}");
+    for command in commands.iter().filter(|command| *command != "help") {
+        let help = numapin([command.as_str(), "--help"]).quiet(0).out;
+        let example = help.lines().find_map(|line| line.strip_prefix("Example: "));
+        let example = example.unwrap_or_else(|| panic!("{command} has no example in\n{help}"));
+        assert!(
+            example.starts_with(&format!("numapin {command}")),
+            "{example}"
+        );
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_package() {
+    let line = concat!("numapin ", env!("CARGO_PKG_VERSION"), "\n");
+    assert_eq!(numapin(["--version"]).quiet(0).out, line);
+}
+
+#[test]
+fn without_a_command_there_is_help_and_exit_2() {
+    let run = numapin::<&str>([]).ended(2);
+    assert!(
+        run.out.is_empty() && run.err.contains("Usage: numapin "),
+        "{}",
+        run.err
+    );
+}
+
+#[rstest]
+#[case::command(&["frobnicate"], "unrecognized subcommand 'frobnicate'")]
+#[case::flag(&["topology", "--sysfs"], "unexpected argument '--sysfs' found")]
+#[case::format(&["topology", "--format", "xml"], "invalid value 'xml' for '--format <FORMAT>'")]
+#[case::deadline(&["plan", "--deadline", "0"], "invalid value '0' for '--deadline <SECONDS>': expected seconds above 0 and up to 3600")]
+#[case::deadline_word(&["plan", "--deadline", "soon"], "invalid value 'soon' for '--deadline <SECONDS>': expected seconds above 0 and up to 3600")]
+#[case::deadline_nan(&["plan", "--deadline", "nan"], "invalid value 'nan' for '--deadline <SECONDS>': expected seconds above 0 and up to 3600")]
+#[case::file(&["record"], "the following required arguments were not provided:")]
+fn wrong_usage_is_told_for_people_and_for_programs(#[case] args: &[&str], #[case] says: &str) {
+    let run = numapin(args).ended(2);
+    assert_eq!(run.out, "");
+    assert_eq!(
+        run.err.lines().next(),
+        Some(format!("error: {says}").as_str())
+    );
+    let last = ["--format=json"];
+    if !args.contains(&"--format") {
+        let run = numapin(args.iter().chain(&last)).ended(2);
+        let document =
+            serde_json::json!({"schema": 1, "error": {"kind": "usage", "message": says}});
+        assert_eq!(run.json(), document);
+    }
+}
