@@ -100,19 +100,12 @@ fn add_cpu(case: &mut Case, beside: &Cpu, sibling: bool) {
 
 #[test]
 fn a_vcpu_more_never_makes_a_guest_use_fewer_cores_or_host_nodes() {
-    // Where nothing stands before cores in the order of items: one package, one kind, no claims. (A guest that is too large for a
-    // package of many cores moves to another one, of fewer cores and more threads: packages come first.)
+    // Where nothing that stands before cores in the order of items can turn the choice: no claims, one kind, and one package or
+    // packages that are alike. (Else a guest that outgrows a package of many cores moves to one of few cores and many threads.)
     let spread = cases(|case| {
-        let one = |key: &dyn Fn(&Cpu) -> Option<i32>| {
-            case.host
-                .cpus
-                .iter()
-                .map(key)
-                .collect::<BTreeSet<_>>()
-                .len()
-                == 1
-        };
-        one(&|cpu| cpu.package.map(|p| p.0)) && one(&|cpu| cpu.kind.map(|_| 1))
+        let packages = case.host.cpus.iter().map(|cpu| cpu.package);
+        let one_kind = case.host.cpus.iter().all(|cpu| cpu.kind.is_none());
+        one_kind && (packages.collect::<BTreeSet<_>>().len() == 1 || is_regular(&case.host))
     });
     let policy = Policy {
         mode: Mode::OneToOne,
@@ -123,7 +116,6 @@ fn a_vcpu_more_never_makes_a_guest_use_fewer_cores_or_host_nodes() {
     for mut case in spread {
         case.policy = policy.clone();
         case.claims = Claims::default();
-        case.host.cpus.iter_mut().for_each(|cpu| cpu.kind = None);
         let mut before = (0, 0);
         for cores in 1..=8 {
             case.guest = Guest::new(GuestParts::new("100", 1, cores)).unwrap();
@@ -140,6 +132,26 @@ fn a_vcpu_more_never_makes_a_guest_use_fewer_cores_or_host_nodes() {
         }
     }
     assert!(compared > 1000, "only {compared} plans were compared");
+}
+
+/// Whether all CPUs are usable, cores have as many threads, host nodes as many CPUs and packages as many host nodes.
+fn is_regular(host: &Host) -> bool {
+    fn sizes<K: Ord, V: Ord>(pairs: impl Iterator<Item = (K, V)>) -> usize {
+        let mut groups: BTreeMap<K, BTreeSet<V>> = BTreeMap::new();
+        for (group, member) in pairs {
+            groups.entry(group).or_default().insert(member);
+        }
+        groups
+            .values()
+            .map(BTreeSet::len)
+            .collect::<BTreeSet<_>>()
+            .len()
+    }
+    let all_usable = host.allowed.is_none() && host.isolated.is_empty() && host.reserved.is_empty();
+    all_usable
+        && sizes(host.cpus.iter().map(|cpu| (cpu.core, cpu.id))) == 1
+        && sizes(host.cpus.iter().map(|cpu| (cpu.node, cpu.id))) == 1
+        && sizes(host.cpus.iter().map(|cpu| (cpu.package, cpu.node))) == 1
 }
 
 fn cores_and_nodes(host: &Host, plan: &Plan) -> (usize, usize) {

@@ -11,7 +11,7 @@ use numapin_core::violation::Violations;
 
 use super::Random;
 
-/// A guest of 1 to 8 vCPUs in up to 4 virtual nodes, mostly small enough to fit.
+/// A guest of 1 to 8 vCPUs in up to 6 virtual nodes, mostly small enough to fit.
 pub(super) fn guest(
     random: &mut Random,
     host: &Host,
@@ -31,7 +31,8 @@ pub(super) fn guest(
     let explicit = random.chance(40);
     let numa = explicit || random.chance(50);
     let nodes = if numa {
-        1 + random.index(4.min(most))
+        let most_nodes = if random.chance(5) { 6 } else { 4 };
+        1 + random.index(most.min(most_nodes))
     } else {
         1
     };

@@ -16,7 +16,7 @@ struct Seat {
     kind: Option<u32>,
 }
 
-/// A host of 1 to 12 CPUs on up to 4 nodes.
+/// A host of 1 to 12 CPUs on up to 6 nodes.
 pub(super) fn host(random: &mut Random) -> Host {
     let mut seats = seats(random);
     let offline_chance = random.one(&[0, 0, 10, 30]);
@@ -26,8 +26,13 @@ pub(super) fn host(random: &mut Random) -> Host {
     }
     let stride = random.one(&[1, 1, 1, 2, 7]);
     let mut next = random.one(&[0, 0, 0, 1, 60]);
-    let node_ids = random.one(&[[0, 1, 2, 3], [0, 1, 2, 3], [0, 2, 3, 8], [3, 4, 252, 255]]);
-    let packages = random.one(&[[0, 1, 2, 3], [36, 8442, 8443, 9000]]);
+    let node_ids = random.one(&[
+        [0, 1, 2, 3, 4, 5],
+        [0, 1, 2, 3, 4, 5],
+        [0, 2, 3, 8, 9, 10],
+        [3, 4, 252, 253, 254, 255],
+    ]);
+    let packages = random.one(&[[0, 1, 2, 3, 4, 5], [36, 8442, 8443, 9000, 9001, 9002]]);
     let knows_packages = random.chance(90);
     let knows_l3s = random.chance(85);
     let knows_die = random.chance(50);
@@ -78,7 +83,7 @@ pub(super) fn host(random: &mut Random) -> Host {
 
 /// Up to 12 CPUs in the groups of a machine: regular or not, with SMT 1, 2 or 4.
 fn seats(random: &mut Random) -> Vec<Seat> {
-    let nodes = random.one(&[1, 1, 2, 2, 2, 3, 4]);
+    let nodes = random.one(&[1, 1, 1, 2, 2, 2, 2, 3, 3, 4, 4, 6]);
     let most = random.one(&[4, 8, 10, 12]);
     let nodes_of_package = random.one(&[1, 1, 2, 4]);
     // Without NUMA one node can hold two packages.
