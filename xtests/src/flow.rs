@@ -18,6 +18,7 @@ pub mod masks;
 pub mod qemu;
 pub mod road;
 pub mod running;
+pub mod walk;
 
 /// Ids of CPUs, nodes or threads, outside of numapin's own types.
 pub type Ids = std::collections::BTreeSet<u32>;
