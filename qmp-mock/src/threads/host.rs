@@ -40,10 +40,16 @@ impl FakeHost {
         let root = root.into();
         let list = |path: &str| {
             let text = fs::read_to_string(root.join("sys/devices/system").join(path)).ok();
-            text.map(|text| text.trim().to_owned())
-                .filter(|text| !text.is_empty())
+            // Some captured hosts have a NUL behind the list.
+            text.map(|text| {
+                text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
+                    .to_owned()
+            })
+            .filter(|text| !text.is_empty())
         };
-        let online = list("cpu/online").unwrap_or_else(|| "0".to_owned());
+        let online = list("cpu/online")
+            .or_else(|| online_one_by_one(&root))
+            .unwrap_or_else(|| "0".to_owned());
         let possible = list("cpu/possible").unwrap_or_else(|| online.clone());
         let mems = list("node/has_memory").or_else(|| list("node/online"));
         let mut host = Self::with_cpus(root, &online)?;
@@ -172,4 +178,51 @@ pub(super) fn inside(root: &Path, path: &Path) -> String {
 /// Bits that a kernel with these CPUs has in its masks.
 fn width(cpus: &BTreeSet<u32>) -> u32 {
     cpus.last().map_or(1, |last| last + 1)
+}
+
+/// The CPUs of a host that has no cpu/online: those of which no `cpuN/online` says 0.
+fn online_one_by_one(root: &Path) -> Option<String> {
+    let dir = root.join("sys/devices/system/cpu");
+    let mut cpus: Vec<u32> = fs::read_dir(&dir)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| {
+            entry
+                .file_name()
+                .to_str()?
+                .strip_prefix("cpu")?
+                .parse()
+                .ok()
+        })
+        .filter(|cpu| {
+            let online = fs::read_to_string(dir.join(format!("cpu{cpu}/online")));
+            online.map_or(true, |online| online.trim() != "0")
+        })
+        .collect();
+    cpus.sort_unstable();
+    let list: Vec<_> = cpus.iter().map(ToString::to_string).collect();
+    (!list.is_empty()).then(|| list.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_captures_tell_their_cpus_one_by_one_and_end_lists_with_nul() {
+        let root = tempfile::tempdir().unwrap();
+        let system = root.path().join("sys/devices/system");
+        for (file, text) in [
+            ("cpu/cpu0/topology/core_id", "0"),
+            ("cpu/cpu2/online", "1\n"),
+            ("cpu/cpu1/online", "0\n"),
+            ("node/online", "0-1\n\0"),
+        ] {
+            let path = system.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let host = FakeHost::at(root.path()).unwrap();
+        assert_eq!((host.allowed.as_str(), host.mems.as_str()), ("0,2", "0-1"));
+    }
 }
