@@ -10,12 +10,15 @@
 //! the names of the tasks (`CPU n/KVM`), so that no QMP socket is needed, and no privilege. A process that ends meanwhile is
 //! no error; what can't be understood is a warning and spoils nothing else.
 
+mod again;
 mod command;
 mod read;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
+
+pub use again::Again;
 
 use super::Claims;
 use crate::guest::GuestName;

@@ -112,7 +112,7 @@ fn unique_names(found: &[Found]) -> BTreeSet<String> {
 }
 
 /// The processes that pid files name.
-fn pid_files(
+pub(super) fn pid_files(
     root: &Root,
     warnings: &mut Vec<LiveWarning>,
 ) -> Result<BTreeMap<Pid, Vmid>, FileError> {
@@ -143,8 +143,8 @@ fn pid_files(
     Ok(pids)
 }
 
-/// The threads of a process; those that end meanwhile are left out.
-fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<LiveThread> {
+/// The threads of a process, ascending; none where it is gone.
+pub(super) fn tids(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<Tid> {
     let names = match proc.names(format_args!("{pid}/task")) {
         Ok(names) => names.unwrap_or_default(),
         Err(e) => {
@@ -154,9 +154,15 @@ fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<
     };
     let mut tids: Vec<i32> = names.iter().filter_map(|name| number(name)).collect();
     tids.sort_unstable();
+    tids.into_iter().map(Tid).collect()
+}
+
+/// The threads of a process; those that end meanwhile are left out.
+fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<LiveThread> {
+    let tids = tids(proc, pid, warnings);
     let mut threads = Vec::with_capacity(tids.len());
     for tid in tids {
-        match thread(proc, pid, Tid(tid)) {
+        match thread(proc, pid, tid) {
             Ok(thread) => threads.extend(thread),
             Err(warning) => warnings.push(warning),
         }
@@ -164,7 +170,11 @@ fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<
     threads
 }
 
-fn thread(proc: &mut Reader, pid: Pid, tid: Tid) -> Result<Option<LiveThread>, LiveWarning> {
+pub(super) fn thread(
+    proc: &mut Reader,
+    pid: Pid,
+    tid: Tid,
+) -> Result<Option<LiveThread>, LiveWarning> {
     const LIST: &str = "Cpus_allowed_list:";
     let Some(text) = proc.read(format_args!("{pid}/task/{tid}/status"))? else {
         return Ok(None);

@@ -6,17 +6,17 @@ use tempfile::TempDir;
 use super::*;
 
 /// A machine of files.
-struct Tree(TempDir);
+pub(crate) struct Tree(TempDir);
 
 impl Tree {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
         let tree = Self(dir.unwrap());
         fs::create_dir_all(tree.0.path().join("proc")).unwrap();
         tree
     }
 
-    fn file(self, path: &str, text: &str) -> Self {
+    pub(crate) fn file(self, path: &str, text: &str) -> Self {
         let path = self.0.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -33,17 +33,21 @@ impl Tree {
         self
     }
 
-    fn proxmox(self, vmid: u32, pid: i32, tasks: &[(&str, &str)]) -> Self {
+    pub(crate) fn proxmox(self, vmid: u32, pid: i32, tasks: &[(&str, &str)]) -> Self {
         let cmdline = format!("/usr/bin/kvm\0-pidfile\0/var/run/qemu-server/{vmid}.pid\0");
         self.process(pid, &cmdline, tasks)
             .file(&format!("run/qemu-server/{vmid}.pid"), &format!("{pid}\n"))
     }
 
-    fn live(&self) -> Live {
-        read(&Root::captured(self.0.path()).unwrap()).unwrap()
+    pub(crate) fn root(&self) -> Root {
+        Root::captured(self.0.path()).unwrap()
     }
 
-    fn path(&self, path: &str) -> String {
+    fn live(&self) -> Live {
+        read(&self.root()).unwrap()
+    }
+
+    pub(crate) fn path(&self, path: &str) -> String {
         self.0.path().join(path).display().to_string()
     }
 }

@@ -1,0 +1,212 @@
+//! Reading what runs again and again, as watch does: at a fraction of the cost of a first reading.
+//!
+//! A mask is a file of some 60 lines that the kernel makes anew for each reader; asking for the affinity of a thread is one
+//! system call. So a thread's file is read again only when that answer has changed. Where guests come or go, everything is read.
+
+use std::collections::BTreeMap;
+
+use super::{Live, LiveGuest, LiveThread, read};
+use crate::apply::Affinity;
+use crate::id::{Pid, Vmid};
+use crate::idset::CpuSet;
+use crate::root::{FileError, Reader, Root};
+use crate::thread::Thread;
+
+/// What was read last time.
+#[derive(Debug, Default)]
+pub struct Again {
+    pid_files: Option<BTreeMap<Pid, Vmid>>,
+    guests: Vec<LiveGuest>,
+    threads: BTreeMap<Thread, Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    thread: LiveThread,
+    /// What the system call answered then.
+    affinity: CpuSet,
+    /// Whether name, mask and answer were twice the same: a thread gets its name a moment after it was made, and its mask can
+    /// change between file and answer.
+    settled: bool,
+}
+
+impl Again {
+    /// Reads what runs. With `all` every process is looked at, as [`read`](super::read) does; without, other QEMUs than those
+    /// of Proxmox VE are found only when they were known before, and containers and what is malformed are not told.
+    ///
+    /// # Errors
+    /// As [`read`](super::read).
+    pub fn read(
+        &mut self,
+        root: &Root,
+        affinity: &dyn Affinity,
+        all: bool,
+    ) -> Result<Live, FileError> {
+        let pid_files = read::pid_files(root, &mut Vec::new())?;
+        if all || self.pid_files.as_ref() != Some(&pid_files) {
+            let live = super::read(root)?;
+            self.guests.clone_from(&live.guests);
+            self.pid_files = Some(pid_files);
+            self.remember(affinity);
+            return Ok(live);
+        }
+        let mut live = Live::default();
+        let mut proc = Reader::below(root.proc());
+        for guest in &mut self.guests {
+            let mut threads = Vec::with_capacity(guest.threads.len());
+            for tid in read::tids(&mut proc, guest.pid, &mut live.warnings) {
+                let thread = Thread {
+                    pid: guest.pid,
+                    tid,
+                };
+                let known = self.threads.get(&thread).filter(|known| known.settled);
+                match known {
+                    Some(known) if affinity.get(thread).ok().as_ref() == Some(&known.affinity) => {
+                        threads.push(known.thread.clone());
+                    }
+                    _ => match read::thread(&mut proc, guest.pid, tid) {
+                        Ok(thread) => threads.extend(thread),
+                        Err(warning) => live.warnings.push(warning),
+                    },
+                }
+            }
+            guest.threads = threads;
+        }
+        self.guests.retain(|guest| !guest.threads.is_empty());
+        self.remember(affinity);
+        live.guests.clone_from(&self.guests);
+        Ok(live)
+    }
+
+    fn remember(&mut self, affinity: &dyn Affinity) {
+        let mut threads = BTreeMap::new();
+        for guest in &self.guests {
+            for thread in &guest.threads {
+                let id = Thread {
+                    pid: guest.pid,
+                    tid: thread.tid,
+                };
+                let before = self.threads.remove(&id);
+                let same = before.filter(|known| known.thread == *thread);
+                let known = match same {
+                    Some(known) if known.settled => known,
+                    same => {
+                        let Ok(answer) = affinity.get(id) else {
+                            continue;
+                        };
+                        Known {
+                            thread: thread.clone(),
+                            settled: same.is_some_and(|known| known.affinity == answer),
+                            affinity: answer,
+                        }
+                    }
+                };
+                threads.insert(id, known);
+            }
+        }
+        self.threads = threads;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::apply::AffinityError;
+    use crate::claims::live::tests::Tree;
+
+    /// The affinity that the files show, and how often it was asked for.
+    struct Counted<'a> {
+        tree: &'a Tree,
+        asked: Cell<usize>,
+    }
+
+    impl Affinity for Counted<'_> {
+        fn set(&self, _: Thread, _: &CpuSet) -> Result<(), AffinityError> {
+            Err(AffinityError::Denied)
+        }
+
+        fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
+            self.asked.set(self.asked.get() + 1);
+            let file = format!("proc/{}/task/{}/status", thread.pid, thread.tid);
+            let text = std::fs::read_to_string(self.tree.path(&file));
+            let text = text.map_err(|_| AffinityError::Gone)?;
+            let (_, list) = text.rsplit_once(':').unwrap();
+            Ok(list.parse().unwrap())
+        }
+    }
+
+    fn masks(live: &Live) -> Vec<String> {
+        let guests = live.guests.iter();
+        let mask = |guest: &LiveGuest| {
+            let masks = guest.threads.iter().map(|thread| &thread.mask);
+            let masks: Vec<String> = masks.map(ToString::to_string).collect();
+            format!("{}: {}", guest.name, masks.join(" "))
+        };
+        guests.map(mask).collect()
+    }
+
+    #[test]
+    fn what_has_changed_is_seen_and_the_rest_is_not_read_again() {
+        let mut tree = Tree::new().proxmox(100, 4000, &[("CPU 0/KVM", "2"), ("CPU 1/KVM", "3")]);
+        let mut again = Again::default();
+        let mut look = |tree: &Tree, all| {
+            let affinity = Counted {
+                tree,
+                asked: Cell::new(0),
+            };
+            masks(&again.read(&tree.root(), &affinity, all).unwrap())
+        };
+        for all in [false, false, true, false] {
+            assert_eq!(look(&tree, all), ["100: 2 3"]);
+        }
+        let status =
+            |comm: &str, mask: &str| format!("Name:\t{comm}\nCpus_allowed_list:\t{mask}\n");
+        tree = tree.file("proc/4000/task/4000/status", &status("CPU 0/KVM", "5"));
+        tree = tree.file("proc/4000/task/4002/status", &status("CPU 2/KVM", "0-7"));
+        assert_eq!(
+            look(&tree, false),
+            ["100: 5 3 0-7"],
+            "one changed, one was plugged"
+        );
+        std::fs::remove_dir_all(tree.path("proc/4000/task/4001")).unwrap();
+        assert_eq!(look(&tree, false), ["100: 5 0-7"], "one was unplugged");
+        tree = tree.proxmox(101, 5000, &[("CPU 0/KVM", "6")]);
+        assert_eq!(
+            look(&tree, false),
+            ["100: 5 0-7", "101: 6"],
+            "a guest started"
+        );
+        std::fs::remove_dir_all(tree.path("proc/4000")).unwrap();
+        assert_eq!(look(&tree, false), ["101: 6"], "a guest stopped");
+    }
+
+    #[test]
+    fn a_settled_thread_costs_one_question() {
+        let tree = Tree::new().proxmox(100, 4000, &[("CPU 0/KVM", "2"), ("kvm", "0-7")]);
+        let mut again = Again::default();
+        let affinity = Counted {
+            tree: &tree,
+            asked: Cell::new(0),
+        };
+        for _ in 0..2 {
+            again.read(&tree.root(), &affinity, false).unwrap();
+        }
+        let before = affinity.asked.get();
+        again.read(&tree.root(), &affinity, false).unwrap();
+        assert_eq!(affinity.asked.get() - before, 2);
+        // A name that changes alone is not seen, as its file is not read; it is when all is read.
+        let renamed = "Name:\tkvm\nCpus_allowed_list:\t2\n";
+        let tree = tree.file("proc/4000/task/4000/status", renamed);
+        let affinity = Counted {
+            tree: &tree,
+            asked: Cell::new(0),
+        };
+        let mut name = |all| {
+            let live = again.read(&tree.root(), &affinity, all).unwrap();
+            live.guests[0].threads[0].comm.clone()
+        };
+        assert_eq!([name(false), name(true)], ["CPU 0/KVM", "kvm"]);
+    }
+}
