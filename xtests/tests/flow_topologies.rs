@@ -41,5 +41,5 @@ fn no_topology_and_no_mode_is_left_out() -> Result<(), Broken> {
 fn every_guest_in_every_mode(
     #[values(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)] topology: usize,
 ) -> Result<(), Broken> {
-    every_guest(&Lab::named(TOPOLOGIES[topology])?, &POLICIES)
+    every_guest(&Lab::named(TOPOLOGIES[topology])?, u32::MAX, &POLICIES)
 }
