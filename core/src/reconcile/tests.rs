@@ -3,8 +3,7 @@ mod offline;
 mod random;
 
 use super::*;
-use crate::claims::KeptPlan;
-use crate::claims::ledger::{KeptPolicy, SCHEMA};
+use crate::claims::ledger::KeptPolicy;
 use crate::guest::{Guest, GuestName, GuestParts};
 use crate::host::{Cpu, Node};
 use crate::id::{CoreId, CpuId, L3Id, NodeId, Pid, Tid, Vmid};
@@ -89,21 +88,17 @@ impl World {
             mask: set("0-15"),
         };
         Self {
-            entry: Entry {
-                schema: SCHEMA,
-                guest: GuestName("100".into()),
-                vmid: Some(Vmid(100)),
-                state: EntryState::Applied,
-                boot_id: String::new(),
-                process: Some(Process {
+            entry: Entry::new(
+                &host(""),
+                &guest,
+                &plan,
+                (policy, KeptPolicy::default()),
+                Some(Process {
                     pid: Pid(4000),
                     start_time: 1,
                 }),
-                policy: KeptPolicy::default(),
-                plan: KeptPlan::of(&host(""), &guest, policy, &plan),
-                found: Vec::new(),
-                promised_kib: std::collections::BTreeMap::new(),
-            },
+                String::new(),
+            ),
             live: LiveGuest {
                 name: GuestName("100".into()),
                 vmid: Some(Vmid(100)),

@@ -5,12 +5,16 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::Claims;
 use super::super::kept::KeptPlan;
 use super::super::live::{LiveGuest, Own};
 use super::{LedgerError, SCHEMA};
-use crate::guest::GuestName;
+use crate::guest::{Guest, GuestName};
+use crate::host::Host;
 use crate::id::{NodeId, Tid, Vmid};
 use crate::idset::{CpuSet, VcpuSet};
+use crate::placement::Plan;
+use crate::policy::Policy;
 use crate::process::Task;
 use crate::thread::{Process, ThreadKind};
 use crate::thread::{Target, Thread};
@@ -62,6 +66,38 @@ pub struct KeptPolicy {
 }
 
 impl Entry {
+    /// The entry of a guest whose plan was just made, with the id of this boot (see [`boot_id`](super::boot_id)). Without a
+    /// process it is pending: the guest starts. A guest that runs has taken its memory already, and is promised none.
+    #[must_use]
+    pub fn new(
+        host: &Host,
+        guest: &Guest,
+        plan: &Plan,
+        (policy, text): (&Policy, KeptPolicy),
+        process: Option<Process>,
+        boot_id: String,
+    ) -> Self {
+        let promised = match process {
+            Some(_) => BTreeMap::new(),
+            None => Claims::default().with_plan(host, guest, plan).promised_kib,
+        };
+        Self {
+            schema: SCHEMA,
+            guest: guest.name.clone(),
+            vmid: guest.vmid,
+            state: match process {
+                Some(_) => EntryState::Applied,
+                None => EntryState::Pending,
+            },
+            boot_id,
+            process,
+            policy: text,
+            plan: KeptPlan::of(host, guest, policy, plan),
+            found: Vec::new(),
+            promised_kib: promised,
+        }
+    }
+
     /// Whether it is the entry of a process that is running.
     #[must_use]
     pub fn is_of(&self, guest: &LiveGuest) -> bool {

@@ -1,5 +1,6 @@
 mod roundtrip;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
@@ -10,11 +11,13 @@ use tempfile::TempDir;
 use super::super::kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
 use super::super::lock::LockError;
 use super::*;
-use crate::guest::GuestName;
-use crate::id::{CpuId, NodeId, Pid, Tid, VcpuId, VnodeId};
+use crate::claims::Claims;
+use crate::guest::{Guest, GuestName, GuestParts};
+use crate::host::{Cpu, Host, Node};
+use crate::id::{CoreId, CpuId, NodeId, Pid, Tid, VcpuId, VnodeId};
 use crate::idset::CpuSet;
-use crate::placement::{PlacedNode, PlacedVcpu, ThreadMasks};
-use crate::policy::{Mode, Overlap, Smt};
+use crate::placement::{PlacedNode, PlacedVcpu, ThreadMasks, plan};
+use crate::policy::{Mode, Overlap, Policy, Smt};
 use crate::process::Task;
 use crate::thread::{Process, ThreadKind};
 use crate::thread::{Target, Thread};
@@ -270,6 +273,45 @@ fn a_directory_that_is_a_link_is_refused() {
         fs::read_dir(dir.path().join("elsewhere")).unwrap().count(),
         0
     );
+}
+
+#[test]
+fn a_starting_guest_is_promised_its_memory_and_a_running_one_has_it() {
+    let mut parts = GuestParts::new("100", 1, 2);
+    parts.memory_mib = Some(3);
+    let guest = Guest::new(parts).unwrap();
+    let cpu = |id| Cpu {
+        id: CpuId(id),
+        node: Some(NodeId(0)),
+        package: None,
+        die: None,
+        core: CoreId(id),
+        l3: None,
+        kind: None,
+    };
+    let host = Host {
+        nodes: vec![Node {
+            cpus: set("0-3"),
+            ..Node::default()
+        }],
+        cpus: (0..4).map(cpu).collect(),
+        ..Host::default()
+    };
+    let policy = Policy {
+        mode: Mode::Numa,
+        ..Policy::default()
+    };
+    let plan = plan(&host, &guest, &Claims::default(), &policy).unwrap();
+    for (process, state, promised) in [
+        (None, EntryState::Pending, [(NodeId(0), 3072)].into()),
+        (Some(process(4000, 1)), EntryState::Applied, BTreeMap::new()),
+    ] {
+        let text = KeptPolicy::default();
+        let entry = Entry::new(&host, &guest, &plan, (&policy, text), process, "b".into());
+        assert_eq!((entry.state, &entry.promised_kib), (state, &promised));
+        assert_eq!((entry.schema, &*entry.boot_id), (SCHEMA, "b"));
+        assert_eq!(entry.plan.placed(), plan.vcpus);
+    }
 }
 
 #[test]
