@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use numapin_core::apply::{GuestThreads, Scene, Transaction, affinity};
+use numapin_core::apply::{ApplyError, GuestThreads, Scene, Transaction, affinity};
 use numapin_core::guest::{Guest, qmp as shape};
 use numapin_core::id::Vmid;
 use numapin_core::placement::plan;
@@ -162,9 +162,12 @@ fn ask(
         Ok(answer) => answer,
         Err(error) if error.is_busy() => {
             let threads = GuestThreads::from_names(&node.root, vmid, &error);
-            return threads
-                .map(Ok)
-                .map_err(|_| Fault::new(FaultKind::Qmp, error));
+            return threads.map(Ok).map_err(|why| match why {
+                // No patience helps: the guest can't be pinned, busy or not.
+                ApplyError::NamedShared { .. } => why.into(),
+                ApplyError::NoNames { .. } => Fault::new(FaultKind::Qmp, why),
+                _ => error.into(),
+            });
         }
         Err(error) => return Err(error.into()),
     };

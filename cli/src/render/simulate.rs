@@ -12,8 +12,11 @@ use crate::simulate::{Outcome, Setup, Steps, Walk, estimate};
 /// The whole simulation as text.
 pub(crate) fn text(host: &str, setup: &Setup<'_>, outcome: &Outcome) -> String {
     let mut out = format!("host {host}: {}", topology::summary(&outcome.host));
-    if let Some(sentence) = setup.machine.provenance().split(". ").next() {
-        let _ = writeln!(out, "  {}", sentence.trim_end_matches(['.', '\n']));
+    let provenance = setup.machine.provenance();
+    let sentence = provenance.split(". ").next().unwrap_or(provenance);
+    let sentence = sentence.trim_end_matches(['.', '\n']);
+    if !sentence.is_empty() {
+        let _ = writeln!(out, "  {sentence}");
     }
     let together = if setup.alone {
         "each guest has the host for itself"
@@ -43,7 +46,7 @@ pub(crate) fn text(host: &str, setup: &Setup<'_>, outcome: &Outcome) -> String {
 fn road(walk: &Walk) -> String {
     let steps = match &walk.steps {
         Ok(steps) => steps,
-        Err(reasons) => return violations::text(reasons),
+        Err(reasons) => return violations::titled(&walk.label, reasons),
     };
     let mut out = plan::titled(&walk.label, &steps.planned);
     let threads: Vec<_> = steps.threads.values().copied().collect();

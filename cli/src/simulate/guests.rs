@@ -7,6 +7,7 @@ use numapin_core::guest::Guest;
 use numapin_core::root;
 
 use crate::fault::Fault;
+use crate::intent;
 
 /// A guest that is to be simulated.
 pub(crate) struct Sim {
@@ -39,41 +40,41 @@ impl Sim {
             .collect()
     }
 
-    /// Guests of config files. A file named VMID.conf keeps its number, unless another one before has it.
+    /// Guests of config files. A file named VMID.conf keeps its number, unless another one before has it; the others get the
+    /// lowest that are left.
     ///
     /// # Errors
     /// A file can't be read.
     pub(crate) fn files(paths: &[String]) -> Result<Vec<Self>, Fault> {
+        let labels: Vec<_> = paths.iter().map(|name| label(Path::new(name))).collect();
         let mut taken = BTreeSet::new();
-        paths
-            .iter()
-            .map(|name| {
-                let path = Path::new(name);
-                let config = root::read_text(path)?.ok_or_else(|| {
-                    Fault::usage(format!(
-                        "{name}: there is no such file (expected the path of a .conf file)"
-                    ))
-                })?;
-                let label = path
-                    .file_stem()
-                    .unwrap_or(path.as_os_str())
-                    .to_string_lossy()
-                    .into_owned();
-                let wanted = label
-                    .parse()
-                    .ok()
-                    .filter(|vmid| *vmid >= 100 && !taken.contains(vmid));
-                let vmid = wanted
-                    .unwrap_or_else(|| (100..).find(|vmid| !taken.contains(vmid)).unwrap_or(100));
-                taken.insert(vmid);
-                Ok(Self {
-                    label,
-                    vmid,
-                    config,
-                })
-            })
-            .collect()
+        let mut own = |label: &String| {
+            let vmid = intent::vmid(label).ok()?.0;
+            taken.insert(vmid).then_some(vmid)
+        };
+        let own: Vec<_> = labels.iter().map(&mut own).collect();
+        let mut left = (100..).filter(|vmid| !taken.contains(vmid));
+        let mut guests = Vec::new();
+        for ((name, label), own) in paths.iter().zip(labels).zip(own) {
+            let config = root::read_text(Path::new(name))?.ok_or_else(|| {
+                Fault::usage(format!(
+                    "{name}: there is no such file (expected the path of a .conf file)"
+                ))
+            })?;
+            guests.push(Self {
+                label,
+                vmid: own.or_else(|| left.next()).unwrap_or(100),
+                config,
+            });
+        }
+        Ok(guests)
     }
+}
+
+/// The name of a file without its ending.
+fn label(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or(path.as_os_str());
+    stem.to_string_lossy().into_owned()
 }
 
 /// The mock QEMU of a guest: started as Proxmox VE starts it.
