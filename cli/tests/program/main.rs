@@ -1,10 +1,15 @@
 //! The program, run as a user runs it.
 
+mod apply;
 mod bad_config;
 mod bad_host;
 mod check;
 mod help;
+mod mutations;
 mod plan;
 mod plan_inputs;
+mod qmp_faults;
+mod record;
+mod simulate;
 mod support;
 mod topology;

@@ -193,7 +193,6 @@ impl Lab {
         numapin_in(self.path(), args).with(root, "ROOT")
     }
 
-    #[allow(dead_code)]
     /// The mask that the simulated kernel shows for a thread of a process.
     pub(crate) fn mask(&self, pid: u32, tid: u32) -> String {
         let status = self.at(&format!("proc/{pid}/task/{tid}/status"));
@@ -204,7 +203,6 @@ impl Lab {
         line.expect("a mask").to_owned()
     }
 
-    #[allow(dead_code)]
     /// The masks of all threads of a guest.
     pub(crate) fn masks(&self, mock: &Mock) -> Vec<(String, String)> {
         let tasks = self.at(&format!("proc/{}/task", mock.pid()));
