@@ -152,7 +152,20 @@ pub(crate) fn guests(args: &Guests) -> Result<Vec<GuestRef>, Fault> {
     match (&args.with.qmp, args.guests.is_empty()) {
         (Some(socket), true) => Ok(vec![GuestRef::Qmp(socket.clone())]),
         (Some(_), false) => Err(both()),
-        (None, _) => args.guests.iter().map(|word| guest_ref(word)).collect(),
+        (None, _) => {
+            let mut guests = Vec::new();
+            for word in &args.guests {
+                let guest = guest_ref(word)?;
+                // It would find itself in its own way.
+                if guests.contains(&guest) {
+                    return Err(Fault::usage(format!(
+                        "guest {word} is named twice (expected each once)"
+                    )));
+                }
+                guests.push(guest);
+            }
+            Ok(guests)
+        }
     }
 }
 
