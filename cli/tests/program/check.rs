@@ -179,6 +179,14 @@ fn no_guest_and_two_ways_of_naming_one() {
     }
 }
 
+#[test]
+fn a_guest_named_twice_would_be_in_its_own_way() {
+    let lab = Lab::small();
+    lab.config(100, "cores: 2\n");
+    let line = "guest 0100 is named twice (expected each once)";
+    lab.run(&["plan", "100", "0100"]).refused(2, line);
+}
+
 #[rstest]
 #[case("0,5,8-11", Some("0,5,8-11"))]
 #[case(" 0-3", Some("0-3"))]

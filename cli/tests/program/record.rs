@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use numapin_sysfs_sim::{Host, Machine};
 use rstest::rstest;
 
-use crate::support::{Lab, directory, numapin, numapin_in};
+use crate::support::{Lab, captured_hosts, directory, numapin, numapin_in};
 
 fn topology(root: &str) -> String {
     let args = ["topology", "--format", "json", "--root", root];
@@ -51,6 +51,19 @@ fn what_is_recorded_is_the_host(#[case] name: &str) {
     .ended(0)
     .out;
     assert_eq!(again, text);
+}
+
+#[test]
+fn captured_hosts_go_through_a_recording() {
+    for (dir, oracle) in captured_hosts() {
+        let root = dir.path().to_str().expect("UTF-8");
+        let text = numapin(["record", "-", "--root", root]).ended(0).out;
+        let back = directory();
+        let machine = Machine::from_text(&text, "recording").expect("a recording");
+        machine.write_tree(back.path()).expect("it can be written");
+        let again = topology(back.path().to_str().expect("UTF-8"));
+        assert_eq!(again, topology(root), "{oracle:?}");
+    }
 }
 
 #[test]

@@ -217,16 +217,32 @@ impl Lab {
     }
 }
 
-/// The directory of data that is not part of the project, or nothing; then the test passes over it.
-pub(crate) fn data() -> Option<PathBuf> {
-    let dir = std::env::var_os("NUMAPIN_DATA").map(PathBuf::from);
+/// The captured hosts, each unpacked, with the file of what others read from it. They are not part of the project: without
+/// them there are none, and it is said so.
+pub(crate) fn captured_hosts() -> Vec<(TempDir, PathBuf)> {
+    let data = std::env::var_os("NUMAPIN_DATA").map(PathBuf::from);
     let required = std::env::var("NUMAPIN_REQUIRE").is_ok_and(|parts| parts.contains("data"));
-    if dir.is_none() {
+    let Some(data) = data else {
         assert!(!required, "NUMAPIN_REQUIRE asks for NUMAPIN_DATA");
         let said = writeln!(io::stderr(), "NUMAPIN_DATA is not set: passed over");
         said.expect("stderr is open");
-    }
-    dir
+        return Vec::new();
+    };
+    let entries = fs::read_dir(data.join("hosts")).expect("captured hosts");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let mut archives: Vec<_> = paths
+        .filter(|path| path.to_string_lossy().ends_with(".tar.xz"))
+        .collect();
+    archives.sort();
+    assert!(archives.len() >= 13, "{archives:?}");
+    let unpacked = archives.iter().map(|archive| {
+        let dir = directory();
+        let mut tar = std::process::Command::new("tar");
+        let tar = tar.arg("-xJf").arg(archive).arg("-C").arg(dir.path());
+        assert!(tar.status().expect("tar is there").success(), "{archive:?}");
+        (dir, archive.with_extension("").with_extension("json"))
+    });
+    unpacked.collect()
 }
 
 /// The values of a JSON document, as they stand in a table of tests.
