@@ -52,9 +52,13 @@ pub enum ListError {
 /// Names the part that is not understood.
 pub fn parse_list<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
     let mut set = IdSet::new();
-    each_in_list(text, |id| {
-        set.insert(id);
-    })?;
+    for part in parts(text) {
+        let run = part?;
+        match run.stride {
+            None => set.insert_range(id(run.first), id(run.last)),
+            Some(_) => set.extend(run.ids().map(id)),
+        }
+    }
     Ok(set)
 }
 
@@ -64,50 +68,8 @@ pub fn parse_list<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
 /// # Errors
 /// Names the part that is not understood.
 pub fn each_in_list<I: Id>(text: &str, mut each: impl FnMut(I)) -> Result<(), ListError> {
-    let text = trimmed(text);
-    if text.is_empty() {
-        return Ok(());
-    }
-    for part in text.split(',') {
-        let part = part.trim();
-        let (range, stride) = match part.split_once(':') {
-            Some((range, stride)) => (range, Some(stride)),
-            None => (part, None),
-        };
-        let (first, last) = match range.split_once('-') {
-            Some((first, last)) => (number(first, part)?, number(last, part)?),
-            None => {
-                let id = number(range, part)?;
-                (id, id)
-            }
-        };
-        if last < first {
-            return Err(ListError::Reversed {
-                part: part.to_owned(),
-                first,
-                last,
-            });
-        }
-        let (used, group) = match stride {
-            None => (1, 1),
-            Some(stride) => {
-                let (used, group) = stride.split_once('/').ok_or_else(|| ListError::NotARange {
-                    part: part.to_owned(),
-                })?;
-                let (used, group) = (number(used, part)?, number(group, part)?);
-                if used == 0 || group == 0 || used > group {
-                    return Err(ListError::NotARange {
-                        part: part.to_owned(),
-                    });
-                }
-                (used, group)
-            }
-        };
-        for id in first..=last {
-            if (id - first) % group < used {
-                each(I::from_index(id as usize));
-            }
-        }
+    for part in parts(text) {
+        part?.ids().map(id).for_each(&mut each);
     }
     Ok(())
 }
@@ -147,13 +109,8 @@ pub fn parse_mask<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
 /// # Errors
 /// Those of the formatter.
 pub fn write_list<I: Id>(set: &IdSet<I>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut ids = set.iter().map(Id::index).peekable();
     let mut comma = "";
-    while let Some(first) = ids.next() {
-        let mut last = first;
-        while ids.next_if_eq(&(last + 1)).is_some() {
-            last += 1;
-        }
+    for (first, last) in set.runs() {
         if first == last {
             write!(f, "{comma}{first}")?;
         } else {
@@ -178,6 +135,72 @@ pub fn format_mask<I: Id>(set: &IdSet<I>, bits: usize) -> String {
         text.push_str(&format!(",{:08x}", group(n)));
     }
     text
+}
+
+/// A part of a list: a range, of which a stride (used ids, of groups of so many) may leave some out.
+struct Run {
+    first: u32,
+    last: u32,
+    stride: Option<(u32, u32)>,
+}
+
+impl Run {
+    fn ids(&self) -> impl Iterator<Item = u32> {
+        let (used, group) = self.stride.unwrap_or((1, 1));
+        let first = self.first;
+        (first..=self.last).filter(move |id| (id - first) % group < used)
+    }
+}
+
+fn id<I: Id>(number: u32) -> I {
+    I::from_index(number as usize)
+}
+
+/// The parts of a list, none for empty text.
+fn parts(text: &str) -> impl Iterator<Item = Result<Run, ListError>> {
+    let text = trimmed(text);
+    let parts = (!text.is_empty()).then(|| text.split(','));
+    parts.into_iter().flatten().map(|part| run(part.trim()))
+}
+
+fn run(part: &str) -> Result<Run, ListError> {
+    let not_a_range = || ListError::NotARange {
+        part: part.to_owned(),
+    };
+    let (range, stride) = match part.split_once(':') {
+        Some((range, stride)) => (range, Some(stride)),
+        None => (part, None),
+    };
+    let (first, last) = match range.split_once('-') {
+        Some((first, last)) => (number(first, part)?, number(last, part)?),
+        None => {
+            let id = number(range, part)?;
+            (id, id)
+        }
+    };
+    if last < first {
+        return Err(ListError::Reversed {
+            part: part.to_owned(),
+            first,
+            last,
+        });
+    }
+    let stride = match stride {
+        None => None,
+        Some(stride) => {
+            let (used, group) = stride.split_once('/').ok_or_else(not_a_range)?;
+            let (used, group) = (number(used, part)?, number(group, part)?);
+            if used == 0 || used > group {
+                return Err(not_a_range());
+            }
+            Some((used, group))
+        }
+    };
+    Ok(Run {
+        first,
+        last,
+        stride,
+    })
 }
 
 /// Text without white space and NUL around it.

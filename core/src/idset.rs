@@ -65,10 +65,23 @@ impl<I: Id> IdSet<I> {
         new
     }
 
-    /// Puts all ids from `first` to `last` in, both included.
+    /// Puts all ids from `first` to `last` in, both included; none where `last` comes before `first`.
     pub fn insert_range(&mut self, first: I, last: I) {
-        for index in first.index()..=last.index() {
-            self.insert(I::from_index(index));
+        if last < first {
+            return;
+        }
+        let ((low, _), (high, _)) = (place(first), place(last));
+        if high >= self.words.len() {
+            self.words.resize(high + 1, 0);
+        }
+        for word in low..=high {
+            let from = if word == low { first.index() % BITS } else { 0 };
+            let to = if word == high {
+                last.index() % BITS
+            } else {
+                BITS - 1
+            };
+            self.words[word] |= (u64::MAX >> (BITS - 1 - (to - from))) << from;
         }
     }
 
@@ -126,6 +139,19 @@ impl<I: Id> IdSet<I> {
                 base: i * BITS,
             })
             .map(I::from_index)
+    }
+
+    /// The ids as ranges from first to last, ascending and as long as possible.
+    pub fn runs(&self) -> impl Iterator<Item = (I, I)> + '_ {
+        let mut next = 0;
+        std::iter::from_fn(move || {
+            let first = self.next_bit(next, false)?;
+            let end = self
+                .next_bit(first, true)
+                .unwrap_or(self.words.len() * BITS);
+            next = end;
+            Some((I::from_index(first), I::from_index(end - 1)))
+        })
     }
 
     /// Ids in either set.
@@ -193,6 +219,20 @@ impl<I: Id> IdSet<I> {
     #[must_use]
     pub fn is_disjoint(&self, other: &Self) -> bool {
         self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
+    }
+
+    /// The first bit from `from` on that is set, or that is `clear`; `None` behind the last word.
+    fn next_bit(&self, from: usize, clear: bool) -> Option<usize> {
+        let flip = if clear { u64::MAX } else { 0 };
+        let mut above = u64::MAX << (from % BITS);
+        for (n, word) in self.words.iter().enumerate().skip(from / BITS) {
+            let bits = (word ^ flip) & above;
+            if bits != 0 {
+                return Some(n * BITS + bits.trailing_zeros() as usize);
+            }
+            above = u64::MAX;
+        }
+        None
     }
 
     fn trim(&mut self) {
@@ -364,6 +404,17 @@ mod tests {
             prop_assert_eq!(x.is_disjoint(&y), a.is_disjoint(&b));
             prop_assert_eq!(x.to_string().parse::<CpuSet>().unwrap(), x.clone());
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            let runs = x.runs().flat_map(|(first, last)| first.0..=last.0);
+            prop_assert!(runs.eq(a.iter().map(|i| u32::from(*i))));
+        }
+
+        #[test]
+        fn a_range_is_its_ids(first in 0_u32..300, len in 0_u32..300, other: std::collections::BTreeSet<u8>) {
+            let mut x: CpuSet = other.iter().map(|i| CpuId(u32::from(*i))).collect();
+            let mut y = x.clone();
+            x.insert_range(CpuId(first), CpuId(first + len));
+            y.extend((first..=first + len).map(CpuId));
+            prop_assert_eq!(x, y);
         }
     }
 }
