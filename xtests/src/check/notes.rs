@@ -127,7 +127,9 @@ impl Check<'_> {
         self.same(name, &told, expected);
     }
 
-    fn told<T>(&self, of: impl Fn(&Note) -> Option<T>) -> Vec<T> {
-        self.plan.notes.iter().filter_map(of).collect()
+    fn told<T: Ord>(&self, of: impl Fn(&Note) -> Option<T>) -> Vec<T> {
+        let mut told: Vec<T> = self.plan.notes.iter().filter_map(of).collect();
+        told.sort();
+        told
     }
 }
