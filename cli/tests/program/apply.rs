@@ -299,18 +299,27 @@ fn qemu_is_right_where_it_and_the_config_differ() {
     let mock = lab.start(Guest::proxmox(100, 1, 4), Script::healthy());
     let run = lab.run(&["apply", "100"]).quiet(0);
     assert_eq!(vcpus(&lab, &mock), ["4", "5", "6", "7"]);
-    let notes: Vec<_> = run
-        .out
-        .lines()
-        .filter(|line| line.starts_with("note: "))
-        .collect();
-    assert!(
-        notes
-            .iter()
-            .any(|note| note.contains('4') && note.contains('2')),
-        "{}",
-        run.out
-    );
+    let note = "note: the config makes 2 vcpus (sockets x cores), QEMU has 4: QEMU is right\n";
+    assert!(run.out.ends_with(note), "{}", run.out);
+}
+
+#[test]
+fn vcpus_that_are_not_plugged_keep_their_places() {
+    let mut lab = Lab::rfc();
+    lab.config(100, "cores: 4\nvcpus: 2\npinning: one-to-one\n");
+    let guest = Guest {
+        vcpus: 2,
+        ..Guest::proxmox(100, 1, 4)
+    };
+    let mock = lab.start(guest, Script::healthy());
+    let run = lab.run(&["apply", "100"]).quiet(0);
+    assert_eq!(vcpus(&lab, &mock), ["4", "5"]);
+    let note = "note: vcpu(s) 2-3 are not plugged: their cpus are kept for when they come\n";
+    assert!(run.out.contains(note), "{}", run.out);
+    // When they come, they get them, and the others stay.
+    mock.plug_vcpu(2).expect("a vCPU that is not there yet");
+    lab.run(&["apply", "100"]).quiet(0);
+    assert_eq!(vcpus(&lab, &mock), ["4", "5", "6"]);
 }
 
 #[test]
