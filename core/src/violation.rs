@@ -45,13 +45,16 @@ pub enum Violation {
     },
     /// A virtual node names a host node that does not exist.
     #[error(
-        "virtual node {virtual_node} names host node {host_node}, which does not exist on this host"
+        "virtual node {virtual_node} names host node {host_node}, which does not exist on this host{}",
+        mend(change.as_ref())
     )]
     NoSuchHostNode {
         /// Which one.
         virtual_node: VnodeId,
         /// The host node it names.
         host_node: NodeId,
+        /// The smallest change with which the guest fits.
+        change: Option<Change>,
     },
     /// Sockets and cores that make no vCPU, or more than a guest can have.
     #[error(
@@ -239,4 +242,17 @@ fn twice(first: VnodeId, second: VnodeId) -> String {
         return format!("twice in virtual node {first}");
     }
     format!("in virtual node {first} and again in virtual node {second}")
+}
+
+impl Violation {
+    /// Says which change would mend it, where there is one.
+    pub(crate) fn mend_with(&mut self, mend: Option<Change>) {
+        match self {
+            Self::NotEnoughCpus { change, .. }
+            | Self::NotEnoughTogether { change, .. }
+            | Self::NoUsableCpus { change, .. }
+            | Self::NoSuchHostNode { change, .. } => *change = mend,
+            _ => {}
+        }
+    }
 }

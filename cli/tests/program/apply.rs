@@ -41,15 +41,17 @@ fn every_vcpu_is_pinned_and_told() {
         });
         lines.collect()
     };
+    let memory = "note: virtual node(s) 0, 1 have memory that is not bound to their host node: what is touched before the pins are \
+                  set can be elsewhere\n";
     let run = lab.run(&["apply", "100"]).quiet(0);
-    assert_eq!(run.out, lines(""));
+    assert_eq!(run.out, lines("") + memory);
     assert_eq!(vcpus(&lab, &mock), masks);
     assert_eq!(lab.mask(mock.pid(), mock.main_tid()), "0-31", "no vcpu");
 
     let before = lab.masks(&mock);
     let run = lab.run(&["apply", "100"]).quiet(0);
     let nothing = "nothing to change: every mask is as planned\n";
-    assert_eq!(run.out, lines(": already there") + nothing);
+    assert_eq!(run.out, lines(": already there") + nothing + memory);
     assert_eq!(lab.masks(&mock), before);
 }
 
@@ -244,7 +246,7 @@ fn where_qmp_stays_busy_names_tell_the_vcpus() {
     let note = "note: qmp was busy: vcpus were told by the names of the threads (qmp socket ROOT/run/qemu-server/100.qmp: no \
                 greeting within 0.3 s: another client is being served, and QEMU serves one at a time; try again, or give a longer \
                 --deadline)\n";
-    assert!(run.out.ends_with(note), "{}", run.out);
+    assert!(run.out.contains(note), "{}", run.out);
 }
 
 #[test]
@@ -300,7 +302,7 @@ fn qemu_is_right_where_it_and_the_config_differ() {
     let run = lab.run(&["apply", "100"]).quiet(0);
     assert_eq!(vcpus(&lab, &mock), ["4", "5", "6", "7"]);
     let note = "note: the config makes 2 vcpus (sockets x cores), QEMU has 4: QEMU is right\n";
-    assert!(run.out.ends_with(note), "{}", run.out);
+    assert!(run.out.contains(note), "{}", run.out);
 }
 
 #[test]
@@ -346,7 +348,7 @@ fn a_plain_qemu_is_pinned_by_its_socket() {
     let run = lab
         .run(&["apply", "--qmp", &socket, "--mode", "numa"])
         .quiet(0);
-    assert_eq!(run.out.lines().count(), 2, "{}", run.out);
+    assert_eq!(run.out.matches("pinning vcpu").count(), 2, "{}", run.out);
     assert_eq!(vcpus(&lab, &mock), ["0-1", "2-3"]);
     let args = [
         "apply",

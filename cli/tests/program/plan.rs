@@ -139,10 +139,13 @@ fn plans_that_stand_are_printed_beside_refusals() {
     assert_eq!(at(&document, "/plans").as_array().map(Vec::len), Some(1));
     assert_eq!(at(&document, "/plans/0/guest/name"), "100");
     let violation = json!({"guest": "101", "kind": "no_such_host_node", "virtual_node": 0, "host_node": 9,
-        "message": "virtual node 0 names host node 9, which does not exist on this host"});
+        "change": {"change": "host_node", "virtual_node": 0, "host_node": 0},
+        "message": "virtual node 0 names host node 9, which does not exist on this host; it fits with hostnodes=0 for virtual \
+                    node 0"});
     assert_eq!(at(&document, "/violations"), &json!([violation]));
     let text = lab.run(&args[..5]).quiet(3).out;
-    let refusal = "guest 101 can't be pinned:\n  - virtual node 0 names host node 9, which does not exist on this host\n";
+    let refusal = "guest 101 can't be pinned:\n  - virtual node 0 names host node 9, which does not exist on this host; it \
+                   fits with hostnodes=0 for virtual node 0\n";
     assert!(
         text.starts_with("guest 100: 1 socket x 4 cores") && text.ends_with(refusal),
         "{text}"

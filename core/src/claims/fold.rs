@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Claims, SetPinned};
-use crate::guest::Guest;
+use crate::guest::{Guest, GuestName};
 use crate::host::Host;
 use crate::idset::CpuSet;
 use crate::placement::Plan;
@@ -45,6 +45,19 @@ impl Claims {
         claims
     }
 
+    /// These claims as they were if another guest were not there. Memory promised to it stays promised.
+    #[must_use]
+    pub fn without(&self, guest: &GuestName) -> Self {
+        let mut claims = self.clone();
+        for holders in claims.one_to_one.values_mut() {
+            holders.retain(|holder| holder != guest);
+        }
+        claims.one_to_one.retain(|_, holders| !holders.is_empty());
+        claims.set_pinned.retain(|pinned| pinned.guest != *guest);
+        claims.unpinned.remove(guest);
+        claims
+    }
+
     fn promise(&mut self, guest: &Guest, plan: &Plan) {
         for placed in &plan.virtual_nodes {
             let node = guest
@@ -65,7 +78,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guest::{GuestName, GuestParts};
+    use crate::guest::GuestParts;
     use crate::host::Cpu;
     use crate::id::{CoreId, CpuId, VcpuId, VnodeId};
     use crate::placement::{Cost, PlacedVcpu, ThreadMasks};

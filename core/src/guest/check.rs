@@ -60,6 +60,7 @@ pub(super) fn violations(parts: &GuestParts) -> Vec<Violation> {
             found.push(Violation::NoSuchHostNode {
                 virtual_node: node.id,
                 host_node,
+                change: None,
             });
         }
         for earlier in &nodes[..i] {

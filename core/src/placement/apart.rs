@@ -6,6 +6,7 @@
 
 use super::cost::Item;
 use super::inner::Inner;
+use super::matching;
 use super::nodes::{Task, nowhere, saved};
 use super::number::Number;
 use super::problem::Problem;
@@ -33,6 +34,8 @@ pub(super) struct Apart<W> {
     /// The cost so far, by how many are placed.
     costs: Vec<W>,
     scratch: Vec<W>,
+    matrix: Vec<Vec<Option<W>>>,
+    work: u64,
 }
 
 fn twice<W: Number>(cost: &W) -> W {
@@ -72,6 +75,9 @@ impl<W: Number> Apart<W> {
             for v in vnodes {
                 if own(*v) != Some(*n) {
                     base.add(&renumbered);
+                }
+                if vnodes.len() > 1 && !problem.vnodes[*v].named {
+                    base.add(&twice(&scale.one(Item::SharedNodes)));
                 }
             }
             for m in task.fixed.keys().filter(|m| *m < n) {
@@ -138,6 +144,8 @@ impl<W: Number> Apart<W> {
             row: Vec::new(),
             costs: vec![base],
             scratch: Vec::new(),
+            matrix: Vec::new(),
+            work: 0,
             classes,
             single,
         })
@@ -205,6 +213,7 @@ impl<W: Number> Space for Apart<W> {
 
     fn bound(&mut self) -> Option<W> {
         let placed = self.row.len();
+        self.work += (self.used.len() * (8 + self.classes.len()) * size_of::<W>() / 8) as u64;
         let others = (self.classes.len() - placed).saturating_sub(1);
         let mut bound = self.costs[placed].clone();
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -239,6 +248,44 @@ impl<W: Number> Space for Apart<W> {
             }
         }
         Some(bound)
+    }
+
+    /// The cheapest assignment of all that are still to be placed, each with half its distances to the others. The simple bound
+    /// gives every class the best host nodes for itself, so it is as good where there is only one class.
+    fn better_bound(&mut self) -> Option<W> {
+        let placed = self.row.len();
+        let rows = self.classes.len() - placed;
+        if self.left[placed].iter().filter(|left| **left > 0).count() < 2 {
+            return None;
+        }
+        self.work += (self.used.len() * rows * rows * size_of::<W>() / 2) as u64;
+        let mut matrix = std::mem::take(&mut self.matrix);
+        matrix.resize_with(rows, Vec::new);
+        for (v, row) in (placed..).zip(&mut matrix) {
+            row.clear();
+            row.extend(
+                self.single[self.classes[v]]
+                    .iter()
+                    .enumerate()
+                    .map(|(node, single)| {
+                        let single = single.as_ref().filter(|_| !self.used[node])?;
+                        let mut cost = self.nearest(node, rows - 1);
+                        cost.add(single);
+                        cost.add(&self.to_used[node]);
+                        if self.own[v] != Some(node) {
+                            cost.add(&self.renumbered);
+                        }
+                        Some(cost)
+                    }),
+            );
+        }
+        let rest = matching::cheapest(&matrix);
+        self.matrix = matrix;
+        rest.map(|rest| rest.plus(&self.costs[placed]))
+    }
+
+    fn work(&mut self) -> u64 {
+        std::mem::take(&mut self.work)
     }
 
     fn key(&self) -> Option<(Vec<bool>, W)> {

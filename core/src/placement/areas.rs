@@ -4,13 +4,11 @@
 //! `shared_cores` come first, and decide which L3s must be there and how many cores the others must add; `l3_domains` wants
 //! few, and `load`, a quotient, is minimised exactly by Dinkelbach's method over the same dynamic programme as in one-to-one.
 
-use num_bigint::{BigInt, BigUint};
-use num_traits::Zero;
+use num_bigint::BigUint;
 
-use super::chain::{self, Chain};
 use super::fraction::Fraction;
 use super::index::{Index, L3Ix};
-use super::number::Number;
+use super::picks::{self, Pick};
 use super::usable::Usable;
 use crate::id::CpuId;
 use crate::idset::CpuSet;
@@ -27,10 +25,10 @@ pub(super) struct Areas {
 
 /// The figures of one L3.
 #[derive(Debug, Clone)]
-struct Figures {
+pub(super) struct Figures {
     /// Usable CPUs.
     cpus: CpuSet,
-    size: usize,
+    pub size: usize,
     unclaimed: usize,
     /// Cores with a usable CPU, and with an unclaimed one.
     cores: usize,
@@ -39,7 +37,7 @@ struct Figures {
     low: CpuId,
     unclaimed_low: CpuId,
     /// Claimed CPUs and other guests' set-pinned vCPUs, over the common denominator.
-    others: BigUint,
+    pub others: BigUint,
 }
 
 /// An area and what it costs.
@@ -125,7 +123,7 @@ impl Areas {
     }
 
     /// The L3s of an area in the mode l3.
-    fn choose<'a>(&'a self, all: &[&'a Figures], vcpus: usize, most: usize) -> Vec<&'a Figures> {
+    fn choose<'a>(&self, all: &[&'a Figures], vcpus: usize, most: usize) -> Vec<&'a Figures> {
         let unclaimed: usize = all.iter().map(|f| f.unclaimed).sum();
         if unclaimed >= vcpus {
             // no overlap, so the masks are the unclaimed parts; every unclaimed core counts, as far as vCPUs need one (and
@@ -135,7 +133,7 @@ impl Areas {
                 cores: f.unclaimed_cores,
                 low: f.unclaimed_low,
             });
-            return self.pick(Vec::new(), picks.collect(), vcpus, vcpus);
+            return picks::add(Vec::new(), picks.collect(), vcpus, vcpus, &self.denominator);
         }
         // overlap is lowest with every L3 that has an unclaimed CPU
         let (forced, rest): (Vec<&Figures>, Vec<&Figures>) =
@@ -156,53 +154,13 @@ impl Areas {
             });
             (forced.iter().map(|f| f.cores).sum(), cores.collect())
         };
-        self.pick(forced, picks, vcpus.saturating_sub(need), vcpus)
-    }
-
-    /// Adds as few L3s as possible to those that are `forced`, so that they have `cores` cores or as many as there are; of
-    /// those the ones with the lowest load, then with the lowest CPUs.
-    fn pick<'a>(
-        &'a self,
-        forced: Vec<&'a Figures>,
-        mut picks: Vec<Pick<'a>>,
-        cores: usize,
-        vcpus: usize,
-    ) -> Vec<&'a Figures> {
-        picks.retain(|pick| pick.cores > 0);
-        let there: usize = picks.iter().map(|pick| pick.cores).sum();
-        let need = cores.min(there);
-        // the largest first: their number is the lowest that is possible
-        picks.sort_by(|a, b| b.cores.cmp(&a.cores).then(a.low.cmp(&b.low)));
-        let mut sum = 0;
-        let few = picks.iter().take_while(|pick| {
-            let wanted = sum < need;
-            sum += pick.cores;
-            wanted
-        });
-        let few = few.count();
-        if few == picks.len() || few == 0 {
-            return forced
-                .into_iter()
-                .chain(picks[..few].iter().map(|pick| pick.figures))
-                .collect();
-        }
-        let row = Row {
-            picks: first_of_each(picks, few),
-            few,
-            need,
-            size: forced.iter().map(|f| f.size).sum(),
-            others: forced.iter().map(|f| &f.others).sum::<BigUint>() + &self.denominator * vcpus,
-        };
-        // both factors of a weight are below the denominator times the CPUs, claims and set-pinned vCPUs of a host
-        let top: BigUint = all_of(&row).map(|f| &f.others + f.size).sum();
-        let bits = 2 * (top + &row.others + row.size).bits() + self.denominator.bits() + 8;
-        let fits = <i128 as Number>::ROOM.is_some_and(|room| bits <= room);
-        let taken = if fits {
-            row.lightest::<i128>()
-        } else {
-            row.lightest::<BigInt>()
-        };
-        forced.into_iter().chain(taken).collect()
+        picks::add(
+            forced,
+            picks,
+            vcpus.saturating_sub(need),
+            vcpus,
+            &self.denominator,
+        )
     }
 }
 
@@ -225,133 +183,4 @@ impl Figures {
             others: pinned.fold(denominator * (size - unclaimed), |sum, share| sum + share),
         }
     }
-}
-
-/// An L3 that can be picked, with the cores it adds and its lowest CPU in the masks.
-#[derive(Clone)]
-struct Pick<'a> {
-    figures: &'a Figures,
-    cores: usize,
-    low: CpuId,
-}
-
-/// A row of L3s of which `few` are to be picked so that they have `need` cores, and the load is lowest. The state is
-/// `need + 1` times how many are picked, plus how many cores they have (as far as they are needed).
-struct Row<'a> {
-    picks: Vec<Pick<'a>>,
-    few: usize,
-    need: usize,
-    /// CPUs that are in the area anyway.
-    size: usize,
-    /// What weighs on the area anyway, over the denominator.
-    others: BigUint,
-}
-
-struct Weighed<'a, 'b, W> {
-    row: &'b Row<'a>,
-    weights: Vec<W>,
-}
-
-impl<'a> Row<'a> {
-    /// The picks with the lowest load; of those the lowest CPUs.
-    ///
-    /// The load is `others / size`, summed over what is picked. With the load `p / q` of some picks, the picks with the lowest
-    /// sum of `q * others - p * size` either have a lower load, with which the search goes on, or none has.
-    fn lightest<W: Number>(&self) -> Vec<&'a Figures> {
-        let mut taken: Vec<usize> = (0..self.few).collect();
-        taken = self
-            .take::<W>(&BigUint::zero(), &BigUint::from(1_u32))
-            .unwrap_or(taken);
-        loop {
-            let (others, size) = self.load(&taken);
-            let Some(next) = self.take::<W>(&others, &size) else {
-                break;
-            };
-            let (next_others, next_size) = self.load(&next);
-            let better = &next_others * &size < &others * &next_size;
-            taken = next;
-            if !better {
-                break;
-            }
-        }
-        taken.into_iter().map(|i| self.picks[i].figures).collect()
-    }
-
-    fn load(&self, taken: &[usize]) -> (BigUint, BigUint) {
-        let figures = || taken.iter().map(|i| self.picks[*i].figures);
-        let others = figures().fold(self.others.clone(), |sum, f| sum + &f.others);
-        (
-            others,
-            BigUint::from(self.size + figures().map(|f| f.size).sum::<usize>()),
-        )
-    }
-
-    fn take<W: Number>(&self, p: &BigUint, q: &BigUint) -> Option<Vec<usize>> {
-        let (p, q) = (BigInt::from(p.clone()), BigInt::from(q.clone()));
-        let weight = |pick: &Pick<'_>| {
-            let others = BigInt::from(pick.figures.others.clone());
-            W::from_big(&(&q * others - &p * pick.figures.size))
-        };
-        let weights = self.picks.iter().map(weight).collect();
-        let weighed = Weighed { row: self, weights };
-        let mut order: Vec<(CpuId, usize)> = self.picks.iter().map(|p| p.low).zip(0..).collect();
-        order.sort_unstable();
-        let end = weighed.state(self.few, self.need);
-        let wishes = order.into_iter().map(|(_, layer)| (layer, 0));
-        let (_, way) = chain::lowest(&weighed, 0, |state| state == end, wishes)?;
-        Some(
-            way.iter()
-                .enumerate()
-                .filter(|(_, option)| **option == 1)
-                .map(|(i, _)| i)
-                .collect(),
-        )
-    }
-}
-
-impl<W> Weighed<'_, '_, W> {
-    fn state(&self, picked: usize, cores: usize) -> usize {
-        picked * (self.row.need + 1) + cores
-    }
-}
-
-impl<W: Number> Chain<W> for Weighed<'_, '_, W> {
-    fn layers(&self) -> usize {
-        self.row.picks.len()
-    }
-
-    fn states(&self) -> usize {
-        (self.row.few + 1) * (self.row.need + 1)
-    }
-
-    fn options(&self, _: usize) -> usize {
-        2
-    }
-
-    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, W)> {
-        if option == 0 {
-            return Some((state, W::nothing()));
-        }
-        let (picked, cores) = (state / (self.row.need + 1), state % (self.row.need + 1));
-        if picked == self.row.few {
-            return None;
-        }
-        let cores = (cores + self.row.picks[layer].cores).min(self.row.need);
-        Some((self.state(picked + 1, cores), self.weights[layer].clone()))
-    }
-}
-
-/// Of L3s with equal figures only the first `few` by their lowest CPU are ever picked.
-fn first_of_each(mut picks: Vec<Pick<'_>>, few: usize) -> Vec<Pick<'_>> {
-    let like = |pick: &Pick<'_>| (pick.cores, pick.figures.size, pick.figures.others.clone());
-    picks.sort_by_cached_key(|pick| (like(pick), pick.low));
-    let mut kept = Vec::new();
-    for row in picks.chunk_by(|a, b| like(a) == like(b)) {
-        kept.extend(row.iter().take(few).cloned());
-    }
-    kept
-}
-
-fn all_of<'a>(row: &Row<'a>) -> impl Iterator<Item = &'a Figures> {
-    row.picks.iter().map(|pick| pick.figures)
 }

@@ -12,6 +12,7 @@ use super::cost::Item;
 use super::index::{CoreIx, Index, L3Ix, NodeIx};
 use super::number::Number;
 use super::scale::Scale;
+use super::trim;
 use crate::id::CpuId;
 use crate::idset::CpuSet;
 use crate::policy::Smt;
@@ -141,45 +142,46 @@ impl<W: Number> Prices<W> {
 
 impl<W: Number> Cores<W> {
     /// The cores of some host nodes, of which up to `vcpus` CPUs are wanted; only those of kinds that `kinds` accepts.
-    ///
-    /// Cores and L3s that could only be used after `vcpus` better ones of their like are left out: so the size of a host
-    /// matters little once it is larger than the guest.
     pub(super) fn new<'a>(
         prices: &Prices<W>,
         nodes: impl Iterator<Item = &'a NodeIx>,
         kinds: &dyn Fn(u32) -> bool,
         vcpus: usize,
     ) -> Self {
+        Self::of(l3s(prices, nodes, kinds, vcpus), vcpus)
+    }
+
+    /// The same where exactly `vcpus` CPUs are wanted: L3s that no cheapest way uses are left out.
+    pub(super) fn exactly<'a>(
+        prices: &Prices<W>,
+        nodes: impl Iterator<Item = &'a NodeIx>,
+        kinds: &dyn Fn(u32) -> bool,
+        vcpus: usize,
+    ) -> Self {
+        let l3s = l3s(prices, nodes, kinds, vcpus);
+        let mut tables: BTreeMap<Like<W>, (Vec<W>, usize)> = BTreeMap::new();
+        for cores in &l3s {
+            let table = || {
+                let room = cores.iter().map(|core| core.cpus.len()).sum::<usize>();
+                Self::of(vec![cores.clone()], room.min(vcpus)).table()
+            };
+            tables.entry(like(cores)).or_insert_with(|| (table(), 0)).1 += 1;
+        }
+        let hopeful = trim::hopeful(&tables, vcpus);
+        let wanted = |like: &Like<W>| hopeful.get(like).copied().unwrap_or(vcpus);
+        Self::of(
+            trim::best(l3s, wanted, |cores| (like(cores), cpus(cores))),
+            vcpus,
+        )
+    }
+
+    fn of(l3s: Vec<Vec<Layer<W>>>, vcpus: usize) -> Self {
         let mut layers = Vec::new();
-        for node in nodes {
-            let mut l3s = Vec::with_capacity(node.l3s.len());
-            for l3 in &node.l3s {
-                let entry = prices.entry(l3);
-                let cores = l3.cores.iter().filter(|core| core.fit && kinds(core.kind));
-                let cores = cores.map(|core| prices.layer(core, &entry)).collect();
-                let cores: Vec<Layer<W>> = best(cores, vcpus, |core: &Layer<W>| {
-                    (core.costs.clone(), core.cpus.clone())
-                });
-                if !cores.is_empty() {
-                    l3s.push(cores);
-                }
+        for mut cores in l3s {
+            if let Some(core) = cores.first_mut() {
+                core.first = true;
             }
-            let l3s = best(l3s, vcpus, |cores: &Vec<Layer<W>>| {
-                let like: Vec<_> = cores
-                    .iter()
-                    .map(|c| (c.costs.clone(), c.entry.clone()))
-                    .collect();
-                (
-                    like,
-                    cores.iter().flat_map(|core| core.cpus.clone()).collect(),
-                )
-            });
-            for mut cores in l3s {
-                if let Some(core) = cores.first_mut() {
-                    core.first = true;
-                }
-                layers.append(&mut cores);
-            }
+            layers.append(&mut cores);
         }
         Self { vcpus, layers }
     }
@@ -244,32 +246,51 @@ impl<W: Number> Chain<W> for Cores<W> {
     }
 }
 
-/// Leaves out what can't be among the best `wanted` of its like.
+/// In what an L3 can differ from another: the costs of its cores and of using it at all.
+type Like<W> = Vec<(Vec<W>, W)>;
+
+fn like<W: Number>(cores: &[Layer<W>]) -> Like<W> {
+    cores
+        .iter()
+        .map(|core| (core.costs.clone(), core.entry.clone()))
+        .collect()
+}
+
+fn cpus<W>(cores: &[Layer<W>]) -> Vec<CpuId> {
+    cores
+        .iter()
+        .flat_map(|core| core.cpus.iter().copied())
+        .collect()
+}
+
+/// The L3s of some host nodes, each as its cores.
 ///
-/// Two things are alike if they cost the same in every respect. One comes before another if each of its CPUs has a lower id
-/// than the CPU in its place there: swapping what is taken from the two then costs nothing and lowers the set. So of a row in
-/// which each comes before the next, only the first `wanted` are ever used.
-fn best<T, K: Ord>(
-    things: Vec<T>,
-    wanted: usize,
-    describe: impl Fn(&T) -> (K, Vec<CpuId>),
-) -> Vec<T> {
-    if things.len() <= wanted {
-        return things;
-    }
-    // for each kind: the last one kept or passed over, and how many came before it in its row
-    let mut rows: BTreeMap<K, (Vec<CpuId>, usize)> = BTreeMap::new();
-    let mut kept = Vec::new();
-    for thing in things {
-        let (like, cpus) = describe(&thing);
-        let before = match rows.get(&like) {
-            Some((last, row)) if last.iter().zip(&cpus).all(|(a, b)| a < b) => row + 1,
-            _ => 0,
-        };
-        rows.insert(like, (cpus, before));
-        if before < wanted {
-            kept.push(thing);
+/// Cores and L3s that could only be used after `vcpus` better ones of their like are left out: so the size of a host matters
+/// little once it is larger than the guest.
+fn l3s<'a, W: Number>(
+    prices: &Prices<W>,
+    nodes: impl Iterator<Item = &'a NodeIx>,
+    kinds: &dyn Fn(u32) -> bool,
+    vcpus: usize,
+) -> Vec<Vec<Layer<W>>> {
+    let mut all = Vec::new();
+    for node in nodes {
+        let mut l3s = Vec::with_capacity(node.l3s.len());
+        for l3 in &node.l3s {
+            let entry = prices.entry(l3);
+            let cores = l3.cores.iter().filter(|core| core.fit && kinds(core.kind));
+            let cores = cores.map(|core| prices.layer(core, &entry)).collect();
+            let describe = |core: &Layer<W>| (core.costs.clone(), core.cpus.clone());
+            let cores: Vec<Layer<W>> = trim::best(cores, |_| vcpus, describe);
+            if !cores.is_empty() {
+                l3s.push(cores);
+            }
         }
+        all.append(&mut trim::best(
+            l3s,
+            |_| vcpus,
+            |cores| (like(cores), cpus(cores)),
+        ));
     }
-    kept
+    all
 }

@@ -1,26 +1,36 @@
 //! The plan: which CPUs each vCPU gets, and why. Pure: no file, socket, clock, environment or random number.
 
+mod among;
 mod apart;
 mod areas;
 mod chain;
 pub mod change;
 pub mod cost;
 mod cpus;
+pub mod explain;
+mod fits;
 pub mod fraction;
 mod index;
 mod inner;
+mod make;
 mod masks;
+mod matching;
 mod memory;
+mod mend;
 mod nodes;
 pub mod notes;
 mod number;
+mod picks;
 mod problem;
+mod remarks;
 pub mod room;
 mod scale;
 mod search;
 mod solve;
 mod span;
+mod tables;
 mod together;
+mod trim;
 mod usable;
 mod why;
 
@@ -28,10 +38,9 @@ use serde::{Deserialize, Serialize};
 
 pub use self::change::Change;
 pub use self::cost::{Cost, Item, Value};
+pub use self::explain::Explanation;
 pub use self::fraction::Fraction;
-use self::masks::Masks;
 pub use self::notes::Note;
-use self::problem::Problem;
 use crate::claims::Claims;
 use crate::guest::{Guest, GuestName};
 use crate::host::Host;
@@ -117,18 +126,7 @@ pub fn plan(
     claims: &Claims,
     policy: &Policy,
 ) -> Result<Plan, Violations> {
-    let whole = Problem::new(host, guest, claims, policy, false);
-    make(whole).or_else(|refused| {
-        let all = guest.vcpus();
-        let unplugged = all.difference(&guest.plugged);
-        if unplugged.is_empty() || unplugged == all {
-            return Err(refused);
-        }
-        let mut plan = make(Problem::new(host, guest, claims, policy, true))?;
-        plan.notes
-            .insert(0, Note::UnpluggedLeftOut { vcpus: unplugged });
-        Ok(plan)
-    })
+    make::plan(host, guest, claims, policy)
 }
 
 /// The CPUs of a host that a guest can use, whoever holds them.
@@ -137,59 +135,20 @@ pub fn usable(host: &Host, guest: &Guest, policy: &Policy) -> CpuSet {
     usable::Usable::new(host, guest, &Claims::default(), policy).cpus
 }
 
-/// The plan of a problem.
-fn make(mut problem: Problem<'_>) -> Result<Plan, Violations> {
-    let policy = problem.policy;
-    let mut plan = Plan {
-        guest: problem.guest.name.clone(),
-        mode: policy.mode,
-        smt: policy.smt,
-        virtual_nodes: Vec::new(),
-        vcpus: Vec::new(),
-        threads: ThreadMasks::default(),
-        claims: CpuSet::new(),
-        cost: Cost::zero(policy.mode, policy.smt),
-        optimal: true,
-        bound: None,
-        notes: Vec::new(),
-    };
-    let masks = match policy.mode {
-        Mode::None => {
-            plan.virtual_nodes = problem.unplaced();
-            return Ok(plan);
-        }
-        Mode::Shared if problem.usable.cpus.is_empty() => None,
-        Mode::Shared => Some(Masks::shared(&problem)),
-        Mode::Numa | Mode::L3 | Mode::OneToOne => {
-            problem.tie_huge_pages();
-            solve::solve(&problem).map(|solution| {
-                let masks = Masks::of(&problem, &solution);
-                plan.cost = solution.cost;
-                plan.optimal = solution.bound.is_none();
-                plan.bound = solution.bound;
-                masks
-            })
-        }
-    };
-    let Some(masks) = masks else {
-        let guest = problem.guest.name.clone();
-        return Err(Violations {
-            guest,
-            list: why::reasons(&problem),
-        });
-    };
-    plan.virtual_nodes = masks.virtual_nodes;
-    plan.vcpus = masks.vcpus;
-    plan.threads = masks.threads;
-    plan.claims = masks.claims;
-    plan.notes = masks.notes;
-    notes::add(&problem, &mut plan);
-    Ok(plan)
+/// Why each virtual node of a plan is where it is, and what spoke against each other host node.
+///
+/// Each answer is found by planning again with the virtual node on that host node. `plan` is the plan of the same host, guest,
+/// claims and policy.
+#[must_use]
+pub fn explain(
+    host: &Host,
+    guest: &Guest,
+    claims: &Claims,
+    policy: &Policy,
+    plan: &Plan,
+) -> Explanation {
+    explain::explain(host, guest, claims, policy, plan)
 }
 
 #[cfg(test)]
-mod brute;
-#[cfg(test)]
 mod testing;
-#[cfg(test)]
-mod tests;

@@ -9,11 +9,8 @@ use super::inner::{Inner, Load};
 use super::number::Number;
 use super::problem::Problem;
 use super::scale::Scale;
-use super::search;
+use super::search::{self, Budget};
 use super::together::Together;
-
-/// After so many steps the search for the best host nodes stops, where it may.
-pub(super) const BUDGET: u64 = 200_000;
 
 /// Which virtual nodes are where before the search begins, and which it has to place.
 pub(super) struct Task {
@@ -116,18 +113,15 @@ impl Task {
         if self.fixed.iter().any(overfull) {
             return None;
         }
-        let budget = (!problem.small()).then_some(BUDGET);
+        let mut budget = Budget(problem.budget());
         let (found, half) = if self.apart(problem, &room) {
-            (
-                search::cheapest(&mut Apart::new(self, problem, scale, inner)?, budget)?,
-                true,
-            )
+            let mut space = Apart::new(self, problem, scale, inner)?;
+            (search::cheapest(&mut space, &mut budget, None), true)
         } else {
-            (
-                search::cheapest(&mut Together::new(self, problem, scale, inner), budget)?,
-                false,
-            )
+            let mut space = Together::new(self, problem, scale, inner);
+            (search::cheapest(&mut space, &mut budget, None), false)
         };
+        let (cost, choices) = found.best?;
         // the search for a host node each counts everything twice
         let whole = |cost: &W| match half {
             true => W::from_big(&(cost.to_big() / 2)),
@@ -139,12 +133,12 @@ impl Task {
                 hosts[*v] = *n;
             }
         }
-        for (v, n) in self.free.iter().zip(&found.choices) {
+        for (v, n) in self.free.iter().zip(&choices) {
             hosts[*v] = *n;
         }
         Some(Placed {
             hosts,
-            cost: whole(&found.cost),
+            cost: whole(&cost),
             bound: found.bound.as_ref().map(whole),
         })
     }

@@ -2,12 +2,9 @@
 
 use serde::Serialize;
 
-use super::Plan;
-use super::problem::Problem;
 use crate::guest::GuestName;
 use crate::id::{NodeId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
-use crate::policy::{Mode, Overlap};
 
 /// Something about a plan that is legal but will disappoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -89,16 +86,16 @@ pub enum Note {
     },
     /// A guest with one virtual node that spans host nodes.
     #[error(
-        "the guest spans host nodes {host_nodes} and does not know it: numa: 1 with sockets: {sockets} and cores: {cores} \
-         would tell it"
+        "the guest spans host nodes {host_nodes} and does not know it{}",
+        better(*sockets, *cores)
     )]
     Spanning {
         /// Which.
         host_nodes: NodeSet,
-        /// The better number of sockets.
-        sockets: u32,
-        /// The better number of cores.
-        cores: u32,
+        /// With `numa: 1`, the number of sockets with which each would have a host node of its own, where there is one.
+        sockets: Option<u32>,
+        /// The number of cores that goes with it.
+        cores: Option<u32>,
     },
     /// Threads that were to be on spare CPUs, of which there are none.
     #[error(
@@ -112,53 +109,68 @@ pub enum Note {
     },
     /// vCPUs that share a core although smt=spread.
     #[error(
-        "vcpu(s) {vcpus} share cores with one another, since cores ran out; siblings on one core lose 40 to 75 % of throughput"
+        "vcpu(s) {vcpus} share cores with one another since cores ran out: siblings that are both busy lose 40 to 75 % of their \
+         throughput for about 20 % lower latency"
     )]
     SharedCores {
         /// Which.
         vcpus: VcpuSet,
     },
-}
-
-/// Adds what there is to say about a plan.
-pub(super) fn add(problem: &Problem<'_>, plan: &mut Plan) {
-    let notes = &mut plan.notes;
-    if let Some(affinity) = &problem.guest.affinity {
-        let cpus = affinity.difference(&problem.usable.online);
-        if !cpus.is_empty() {
-            notes.push(Note::AffinityAbsent { cpus });
-        }
-        let cpus = affinity.intersection(&problem.host.reserved);
-        if !cpus.is_empty() {
-            notes.push(Note::AffinityReserved { cpus });
-        }
-    }
-    let used: CpuSet = plan
-        .vcpus
-        .iter()
-        .flat_map(|placed| placed.cpus.iter())
-        .collect();
-    match (problem.policy.mode, problem.policy.overlap) {
-        (_, Overlap::Allow) => {
-            let (cpus, guests) = problem.usable.guests_on(&used);
-            if !cpus.is_empty() {
-                notes.push(Note::OverlapAllowed { cpus, guests });
-            }
-        }
-        (Mode::OneToOne, _) => {
-            let cpus = used.intersection(&problem.usable.claimed);
-            if !cpus.is_empty() {
-                let vcpus = u32::try_from(cpus.len()).unwrap_or(u32::MAX);
-                let guests = problem.usable.holders_of(&cpus);
-                notes.push(Note::Overlap {
-                    vcpus,
-                    cpus,
-                    guests,
-                });
-            }
-        }
-        _ => {}
-    }
+    /// Passed-through devices on other host nodes.
+    #[error("device {address} hangs on host node {host_node}, and the guest is not there")]
+    RemoteDevice {
+        /// Its address.
+        address: String,
+        /// Where it hangs.
+        host_node: NodeId,
+    },
+    /// Several isolated CPUs in one mask.
+    #[error(
+        "the mask of virtual node {virtual_node} has isolated cpu(s) {cpus}: the kernel does not balance between them, so all \
+         its vcpus run on the first; vcpus=one-to-one uses each"
+    )]
+    IsolatedMask {
+        /// Which one.
+        virtual_node: VnodeId,
+        /// The isolated CPUs.
+        cpus: CpuSet,
+    },
+    /// Memory that is not bound to the host node of its virtual node.
+    #[error(
+        "virtual node(s) {} have memory that is not bound to their host node: {}",
+        ids(virtual_nodes),
+        if *before { "it is placed before the pins are set (passthrough, huge pages) and stays where it is" }
+        else { "what is touched before the pins are set can be elsewhere" }
+    )]
+    UnboundMemory {
+        /// Which.
+        virtual_nodes: Vec<VnodeId>,
+        /// All of it is placed before the pins: passthrough and huge pages.
+        before: bool,
+    },
+    /// A running guest's memory on other host nodes.
+    #[error("{mib} MiB of the guest's memory are on other host nodes than its vcpus")]
+    RemoteMemory {
+        /// How much.
+        mib: u64,
+    },
+    /// Host nodes with less memory than the guest needs there.
+    #[error("host node(s) {host_nodes} have less memory available than the guest needs there")]
+    ShortMemory {
+        /// Which.
+        host_nodes: NodeSet,
+    },
+    /// Others may run on the CPUs that a one-to-one guest has.
+    #[error(
+        "nothing keeps unpinned guests and containers off cpu(s) {cpus}{}; default: shared in numapin.conf does for guests",
+        if guests.is_empty() { String::new() } else { format!(" (guest(s) {} are unpinned now)", names(guests)) }
+    )]
+    NotAlone {
+        /// The CPUs.
+        cpus: CpuSet,
+        /// Guests that nobody pinned.
+        guests: Vec<GuestName>,
+    },
 }
 
 fn names(guests: &[GuestName]) -> String {
@@ -169,4 +181,13 @@ fn names(guests: &[GuestName]) -> String {
 fn ids(virtual_nodes: &[VnodeId]) -> String {
     let ids: Vec<String> = virtual_nodes.iter().map(ToString::to_string).collect();
     ids.join(", ")
+}
+
+fn better(sockets: Option<u32>, cores: Option<u32>) -> String {
+    match (sockets, cores) {
+        (Some(sockets), Some(cores)) => {
+            format!(": numa: 1 with sockets: {sockets} and cores: {cores} would tell it")
+        }
+        _ => String::new(),
+    }
 }

@@ -52,6 +52,11 @@ impl Number for i128 {
     }
 
     #[inline]
+    fn times(&self, n: u64) -> Self {
+        self.wrapping_mul(Self::from(n))
+    }
+
+    #[inline]
     fn add(&mut self, other: &Self) {
         *self = self.wrapping_add(*other);
     }
@@ -73,7 +78,9 @@ impl Number for Wide {
     }
 
     fn from_big(big: &BigInt) -> Self {
-        let (sign, bytes) = big.to_bytes_le();
+        let (sign, mut bytes) = big.to_bytes_le();
+        // without it a high first bit would be read as a sign
+        bytes.push(0);
         let magnitude = Self::from_le_slice(&bytes).unwrap_or(Self::MAX);
         if sign == num_bigint::Sign::Minus {
             magnitude.wrapping_neg()
@@ -87,6 +94,10 @@ impl Number for Wide {
         let words = magnitude.digits().iter().rev();
         let big = words.fold(BigInt::zero(), |big, word| (big << 64_u32) + *word);
         if self.is_negative() { -big } else { big }
+    }
+
+    fn times(&self, n: u64) -> Self {
+        self.wrapping_mul(Self::from(n))
     }
 
     #[inline]
@@ -140,6 +151,8 @@ mod tests {
             BigInt::zero(),
             BigInt::from(1),
             BigInt::from(-7),
+            BigInt::from(200),
+            BigInt::from(-40_000),
             top.clone(),
             -top,
         ] {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::PlacedNode;
 use super::areas::Areas;
 use super::cost::Item;
+use super::fits;
 use super::index::Index;
 use super::memory::{self, Need};
 use super::scale::Limits;
-use super::solve::solve;
+use super::{PlacedNode, Plan};
+
 use super::usable::Usable;
 use crate::claims::Claims;
 use crate::guest::Guest;
@@ -35,7 +36,14 @@ pub(super) struct Problem<'a> {
     pub areas: Areas,
     /// The virtual nodes to be placed, in ascending order.
     pub vnodes: Vec<Vnode>,
+    /// Whether only the plugged vCPUs are to be placed.
+    only_plugged: bool,
+    /// After so much work the search for the best host nodes stops, where it may.
+    pub patience: u64,
 }
+
+/// About as many nanoseconds.
+const PATIENCE: u64 = 300_000_000;
 
 /// A virtual node to be placed.
 #[derive(Debug, Clone)]
@@ -88,6 +96,7 @@ impl<'a> Problem<'a> {
             }
         }
         Self {
+            only_plugged,
             host,
             guest,
             claims,
@@ -96,7 +105,24 @@ impl<'a> Problem<'a> {
             index,
             areas,
             vnodes,
+            patience: PATIENCE,
         }
+    }
+
+    /// The same problem once more, to be changed.
+    pub(super) fn again(&self) -> Self {
+        self.with(self.host, self.guest, self.claims, self.policy)
+    }
+
+    /// The problem of something else, with the same vCPUs in question: all, or those that are plugged.
+    pub(super) fn with<'b>(
+        &self,
+        host: &'b Host,
+        guest: &'b Guest,
+        claims: &'b Claims,
+        policy: &'b Policy,
+    ) -> Problem<'b> {
+        Problem::new(host, guest, claims, policy, self.only_plugged)
     }
 
     /// The virtual nodes as a plan has them that places nothing.
@@ -121,7 +147,7 @@ impl<'a> Problem<'a> {
         for (v, tie) in ties.into_iter().enumerate() {
             if tie.is_some() {
                 self.vnodes[v].tied = tie;
-                if !sure && solve(self).is_none() {
+                if !sure && !fits::fits(self) {
                     self.vnodes[v].tied = None;
                 }
             }
@@ -144,6 +170,11 @@ impl<'a> Problem<'a> {
         self.vnodes.iter().map(Vnode::size).sum()
     }
 
+    /// How much work the search may be (see [`super::search::Budget`]); `None`: as much as the proof takes.
+    pub(super) fn budget(&self) -> Option<u64> {
+        (!self.small()).then_some(self.patience)
+    }
+
     /// Whether the proof is wanted at any price: 8 virtual nodes, 16 host nodes, 1,024 CPUs.
     pub(super) fn small(&self) -> bool {
         let cpus: usize = self.index.nodes.iter().map(|node| node.cpus.len()).sum();
@@ -158,6 +189,21 @@ impl<'a> Problem<'a> {
             .collect();
         let needs: Vec<Option<Need>> = vnodes.iter().map(|v| self.vnodes[*v].need).collect();
         memory::short(self.host, self.claims, &ids, &needs)
+    }
+
+    /// The host nodes of a plan with less memory than is needed there.
+    pub(super) fn short_nodes(&self, plan: &Plan) -> NodeSet {
+        let mut short = NodeSet::new();
+        for placed in &plan.virtual_nodes {
+            let there = self.vnodes.iter().zip(&plan.virtual_nodes);
+            let there = there.filter(|(_, other)| other.host_nodes == placed.host_nodes);
+            let needs: Vec<Option<Need>> = there.map(|(vnode, _)| vnode.need).collect();
+            let ids: Vec<NodeId> = placed.host_nodes.iter().collect();
+            if memory::short(self.host, self.claims, &ids, &needs) {
+                short.extend(ids);
+            }
+        }
+        short
     }
 
     /// The distance between two host nodes: the larger of both directions.

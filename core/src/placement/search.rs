@@ -21,45 +21,56 @@ pub(super) trait Space {
     fn cost(&self) -> Option<Self::Cost>;
     /// No result below these choices costs less; `None`: there is none.
     fn bound(&mut self) -> Option<Self::Cost>;
+    /// A better bound that takes longer; `None`: there is no better one.
+    fn better_bound(&mut self) -> Option<Self::Cost> {
+        None
+    }
+    /// How much work the last steps were, in about as many nanoseconds.
+    fn work(&mut self) -> u64;
     /// Two rows of choices with equal keys can go on in the same ways at the same further cost. With the cost so far.
     fn key(&self) -> Option<(Self::Key, Self::Cost)>;
 }
 
 /// What a search found.
 pub(super) struct Found<C> {
-    /// The choices.
-    pub choices: Vec<usize>,
-    /// What they cost.
-    pub cost: C,
-    /// No result costs less than this; `None`: none costs less than `cost`.
+    /// The best result: its cost and its choices; `None`: there is none, or none within the ceiling.
+    pub best: Option<(C, Vec<usize>)>,
+    /// Nothing costs less than this; `None`: nothing costs less than the best.
     pub bound: Option<C>,
 }
 
-/// The cheapest result, and of several the first in order. `budget` is the number of steps after which the best result so far
-/// is taken (once there is one: a search for any result at all never stops early).
-pub(super) fn cheapest<S: Space>(space: &mut S, budget: Option<u64>) -> Option<Found<S::Cost>> {
-    let mut search = Search::new(budget);
+/// How much work may be done until the best result so far is taken (once there is one: a search for any result at all never
+/// stops early). Work is counted, not timed, so that the same input gives the same result everywhere.
+pub(super) struct Budget(pub Option<u64>);
+
+/// The cheapest result, and of several the first in order. Results that cost more than `ceiling` are not looked for.
+pub(super) fn cheapest<S: Space>(
+    space: &mut S,
+    budget: &mut Budget,
+    ceiling: Option<&S::Cost>,
+) -> Found<S::Cost> {
+    let mut search = Search::new(budget.0);
+    search.ceiling = ceiling.cloned();
     search.descend(space);
-    let (cost, choices) = search.best?;
-    let bound = search.open.filter(|open| *open < cost);
-    if bound.is_some() {
-        return Some(Found {
-            choices,
-            cost,
-            bound,
-        });
+    let spent = search.work;
+    let best = search.best;
+    let high = best.as_ref().map(|(cost, _)| cost).or(ceiling);
+    let bound = search
+        .open
+        .filter(|open| high.is_none_or(|high| open < high));
+    let mut found = Found { best, bound };
+    if let (Some((cost, choices)), None) = (&found.best, &found.bound) {
+        // the first of all results that cost the same; no further proof is needed once it is found
+        let mut ordered = Search::new(budget.0);
+        ordered.target = Some(cost.clone());
+        ordered.best = Some((cost.clone(), choices.clone()));
+        ordered.descend(space);
+        found.best = ordered.best;
     }
-    // the first of all results that cost the same; no further proof is needed once it is found
-    let mut ordered = Search::new(budget);
-    ordered.target = Some(cost.clone());
-    ordered.best = Some((cost, choices));
-    ordered.descend(space);
-    let (cost, choices) = ordered.best?;
-    Some(Found {
-        choices,
-        cost,
-        bound,
-    })
+    if let Some(left) = &mut budget.0 {
+        *left = left.saturating_sub(spent);
+    }
+    found
 }
 
 struct Search<S: Space> {
@@ -69,7 +80,9 @@ struct Search<S: Space> {
     /// The cost to be reached again, in order.
     target: Option<S::Cost>,
     done: bool,
-    steps: u64,
+    /// The highest cost that is of interest.
+    ceiling: Option<S::Cost>,
+    work: u64,
     budget: Option<u64>,
     seen: BTreeMap<S::Key, S::Cost>,
     row: Vec<usize>,
@@ -88,7 +101,8 @@ impl<S: Space> Search<S> {
             open: None,
             target: None,
             done: false,
-            steps: 0,
+            ceiling: None,
+            work: 0,
             budget,
             seen: BTreeMap::new(),
             row: Vec::new(),
@@ -98,20 +112,27 @@ impl<S: Space> Search<S> {
     }
 
     fn stopped(&self) -> bool {
-        self.best.is_some() && self.budget.is_some_and(|budget| self.steps > budget)
+        let some = self.best.is_some() || self.ceiling.is_some();
+        some && self.budget.is_some_and(|budget| self.work > budget)
     }
 
     fn hopeless(&self, bound: &S::Cost) -> bool {
         match (&self.target, &self.best) {
             (Some(target), _) => bound > target,
             (None, Some((best, _))) => bound >= best,
-            (None, None) => false,
+            (None, None) => self.ceiling.as_ref().is_some_and(|ceiling| bound > ceiling),
         }
     }
 
     fn descend(&mut self, space: &mut S) {
         if space.complete() {
             self.arrive(space);
+            return;
+        }
+        if space
+            .better_bound()
+            .is_some_and(|bound| self.hopeless(&bound))
+        {
             return;
         }
         if let Some((key, cost)) = space.key() {
@@ -132,13 +153,13 @@ impl<S: Space> Search<S> {
         space.choices(&mut buffer);
         for choice in buffer.drain(..) {
             space.push(choice);
-            self.steps += 1;
             if let Some(bound) = space.bound() {
                 next.push((bound, choice));
             }
             space.pop();
         }
         self.buffer = buffer;
+        self.work += space.work();
         if self.target.is_none() {
             // the most promising first; the second pass keeps the order of the choices
             next.sort_unstable();

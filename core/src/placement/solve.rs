@@ -2,15 +2,17 @@
 
 use num_bigint::BigInt;
 
+use super::among::Among;
 use super::cost::{Cost, Item, Value};
 use super::cpus::{Cores, Prices};
 use super::inner::{self, AreaTable, Inner};
-use super::nodes::{BUDGET, Task};
+use super::nodes::Task;
 use super::number::{Number, Wide};
 use super::problem::Problem;
 use super::scale::{Limits, Scale};
-use super::search;
+use super::search::{self, Budget, Space};
 use super::span::{Span, Split};
+use super::tables::Tables;
 use crate::idset::CpuSet;
 use crate::policy::Mode;
 
@@ -88,42 +90,100 @@ fn kinds(problem: &Problem<'_>) -> Vec<Vec<u32>> {
     .collect()
 }
 
+/// The best set of host nodes for a guest that may span them, and a bound where that is not proved.
+struct Set<W> {
+    cost: Split<W>,
+    nodes: Vec<usize>,
+    bound: Option<Split<W>>,
+}
+
+fn set<W: Number>(
+    problem: &Problem<'_>,
+    scale: &Scale<W>,
+    mut tables: Option<Tables<W>>,
+) -> Option<Set<W>> {
+    let mut budget = Budget(problem.budget());
+    let mut bound: Option<Split<W>> = None;
+    let whole = Among::whole(problem);
+    let best_single = Span::new(problem, scale, tables.as_mut(), &whole).single();
+    let mut best: Option<(Split<W>, Vec<usize>)> = best_single;
+    let hopeless = |space: &mut Span<'_, W>, best: &Option<(Split<W>, Vec<usize>)>| {
+        let bound = space.bound();
+        bound.is_none_or(|bound| best.as_ref().is_some_and(|(cost, _)| bound > *cost))
+    };
+    if hopeless(
+        &mut Span::new(problem, scale, tables.as_mut(), &whole),
+        &best,
+    ) {
+        let (cost, nodes) = best?;
+        return Some(Set { cost, nodes, bound });
+    }
+    for among in Among::all(problem) {
+        let ceiling = best.as_ref().map(|(cost, _)| cost);
+        let mut space = Span::new(problem, scale, tables.as_mut(), &among);
+        if hopeless(&mut space, &best) {
+            continue;
+        }
+        let found = search::cheapest(&mut space, &mut budget, ceiling);
+        let low = [bound, found.bound].into_iter().flatten().min();
+        bound = low;
+        // of equal costs, the lowest host nodes
+        let new = found
+            .best
+            .map(|(cost, choices)| (cost, among.chosen(&choices)));
+        best = [best, new].into_iter().flatten().min();
+    }
+    let (cost, nodes) = best?;
+    let bound = bound.filter(|bound| *bound < cost);
+    Some(Set { cost, nodes, bound })
+}
+
 fn span<W: Number>(problem: &Problem<'_>, scale: &Scale<W>) -> Option<Solution> {
-    let budget = (!problem.small()).then_some(BUDGET);
+    let vcpus = problem.vcpus();
     if problem.policy.mode != Mode::OneToOne {
-        let found = search::cheapest(&mut Span::new(problem, scale, None), budget)?;
-        let nodes = Span::<W>::nodes(&found.choices);
-        let area = problem.areas.best(&nodes, problem.vcpus(), problem.vcpus());
+        let Set { cost, nodes, bound } = set(problem, scale, None)?;
+        let area = problem.areas.best(&nodes, vcpus, vcpus);
         let unpack = |(before, load, behind): &Split<W>| {
-            scale
-                .unpack(&before.plus(behind))
-                .with(Item::Load, Value::Fractions(vec![load.clone()]))
+            let load = Value::Fractions(vec![load.clone()]);
+            scale.unpack(&before.plus(behind)).with(Item::Load, load)
         };
         return Some(Solution {
-            cost: unpack(&found.cost),
-            bound: found.bound.as_ref().map(unpack),
+            cost: unpack(&cost),
+            bound: bound.as_ref().map(unpack),
             cpus: vec![(nodes.clone(), area.cpus)],
             hosts: vec![nodes],
         });
     }
     let prices = Prices::new(scale, &problem.index, problem.policy.smt);
-    let vcpus = problem.vcpus();
     let mut best: Option<Candidate<W>> = None;
     for kinds in kinds(problem) {
         let accepts = |kind: u32| kinds.contains(&kind);
         let extra = scale.of(Item::CoreKinds, kinds.len() as u64 - 1);
-        let inner = Inner::of_cpus(problem, &prices, &accepts, &|_| vcpus);
-        let mut space = Span::new(problem, scale, Some(&inner));
-        let Some(found) = search::cheapest(&mut space, budget) else {
+        let count = problem.index.nodes.len();
+        let take = |nodes: &[usize]| {
+            let nodes = nodes.iter().map(|n| &problem.index.nodes[*n]);
+            Cores::exactly(&prices, nodes, &accepts, vcpus).take()
+        };
+        // on a single host node one number is all that is asked
+        let only = if count == 1 { take(&[0]) } else { None };
+        let inner = match (count, &only) {
+            (1, Some((cost, _))) => {
+                let mut table = vec![W::nothing(); vcpus + 1];
+                table[vcpus] = cost.clone();
+                Inner::Cpus(vec![table])
+            }
+            (1, None) => continue,
+            _ => Inner::of_cpus(problem, &prices, &accepts, &|_| vcpus),
+        };
+        let tables = Tables::new(&inner, count, vcpus);
+        let Some(Set { cost, nodes, bound }) = set(problem, scale, Some(tables)) else {
             continue;
         };
-        let nodes = Span::<W>::nodes(&found.choices);
         let whole = |(before, _, behind): &Split<W>| before.plus(behind).plus(&extra);
-        let among = nodes.iter().map(|n| &problem.index.nodes[*n]);
-        let (_, cpus) = Cores::new(&prices, among, &accepts, vcpus).take()?;
+        let (_, cpus) = only.or_else(|| take(&nodes))?;
         let candidate = Candidate {
-            cost: whole(&found.cost),
-            bound: found.bound.as_ref().map(whole),
+            cost: whole(&cost),
+            bound: bound.as_ref().map(whole),
             cpus: vec![(nodes.clone(), cpus)],
             hosts: vec![nodes],
         };
@@ -175,7 +235,7 @@ fn several<W: Number>(
         for (n, vnodes) in loads(&placed.hosts) {
             let (_, vcpus, _) = Task::load(problem, n, &vnodes);
             let node = std::iter::once(&problem.index.nodes[n]);
-            let (_, taken) = Cores::new(&prices, node, &accepts, vcpus).take()?;
+            let (_, taken) = Cores::exactly(&prices, node, &accepts, vcpus).take()?;
             cpus.push((vec![n], taken));
         }
         let candidate = Candidate {

@@ -178,6 +178,13 @@ impl<W: Number> Space for Together<'_, W> {
         Some(bound)
     }
 
+    fn work(&mut self) -> u64 {
+        // every choice looked at is summed up anew
+        let vnodes = self.problem.vnodes.len() as u64;
+        let nodes = self.there.len() as u64;
+        nodes * (nodes * 20 + vnodes * (vnodes + 50) * 2)
+    }
+
     fn key(&self) -> Option<(Self::Key, W)> {
         let of = |n: usize, v: &usize| {
             let vnode = &self.problem.vnodes[*v];

@@ -50,6 +50,7 @@ fn alone(problem: &Problem<'_>, vnode: &Vnode) -> Option<Violation> {
             Some(Violation::NoSuchHostNode {
                 virtual_node: vnode.id,
                 host_node,
+                change: None,
             })
         }
         Some(host_node) => (room(host_node) < vnode.size()).then(|| short(vec![host_node])),
@@ -95,7 +96,8 @@ fn together(problem: &Problem<'_>, vnodes: &[&Vnode], nodes: Vec<NodeId>) -> Vio
     }
 }
 
-fn unit(problem: &Problem<'_>) -> Unit {
+/// What vCPUs are counted against.
+pub(super) fn unit(problem: &Problem<'_>) -> Unit {
     let isolate = problem.policy.mode == Mode::OneToOne && problem.policy.smt == Smt::Isolate;
     if isolate { Unit::Cores } else { Unit::Cpus }
 }
@@ -119,7 +121,8 @@ fn online_of(problem: &Problem<'_>, id: NodeId) -> CpuSet {
     cpus.map(|cpu| cpu.id).collect()
 }
 
-fn node_room(problem: &Problem<'_>, id: NodeId) -> NodeRoom {
+/// What a host node has for the guest.
+pub(super) fn node_room(problem: &Problem<'_>, id: NodeId) -> NodeRoom {
     let online = online_of(problem, id);
     let node = problem.index.position(id).map(|n| &problem.index.nodes[n]);
     let isolate = unit(problem) == Unit::Cores;

@@ -1,9 +1,15 @@
 //! Small hosts and guests for tests, in few words.
 
+mod brute;
+mod cost;
+mod modes;
+mod rfc;
+
 use crate::claims::{Claims, SetPinned};
 use crate::guest::{Guest, GuestName, GuestParts, VirtualNode};
 use crate::host::{Cpu, Host, Node};
 use crate::id::{CoreId, CpuId, L3Id, NodeId, PackageId, VcpuId};
+use crate::placement::{Plan, plan};
 use crate::policy::{Mode, Overlap, Policy, Smt};
 
 /// A host in words: so many host nodes, L3s in a node, cores in an L3, threads in a core. CPU ids count threads first
@@ -95,6 +101,26 @@ pub(super) fn explicit(nodes: &[(u32, Option<u32>)]) -> Guest {
         })
         .collect();
     Guest::new(parts).unwrap()
+}
+
+/// The plan of a guest that is alone on a host.
+pub(super) fn made(host: &Host, guest: &Guest, policy: &Policy) -> Plan {
+    plan(host, guest, &Claims::default(), policy).unwrap()
+}
+
+/// The masks of all vCPUs, one after the other.
+pub(super) fn masks(plan: &Plan) -> String {
+    let masks = plan.vcpus.iter().map(|placed| placed.cpus.to_string());
+    masks.collect::<Vec<String>>().join(" ")
+}
+
+/// The host nodes of all virtual nodes, one after the other.
+pub(super) fn hosts(plan: &Plan) -> String {
+    let hosts = plan
+        .virtual_nodes
+        .iter()
+        .map(|placed| placed.host_nodes.to_string());
+    hosts.collect::<Vec<String>>().join(" ")
 }
 
 /// A policy of a mode.

@@ -1,0 +1,217 @@
+//! Why a virtual node is where it is: for each other host node the first rule or item of the cost that spoke against it.
+//!
+//! Nothing is remembered from the search, which never looks at most alternatives: each answer is found by planning again with
+//! the virtual node on that host node, so both figures are those of real plans.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::cost::{Item, Value};
+use super::problem::{Problem, Vnode};
+use super::room::{NodeRoom, Unit};
+use super::{Plan, fits, solve, why};
+use crate::claims::Claims;
+use crate::guest::Guest;
+use crate::host::Host;
+use crate::id::{NodeId, VnodeId};
+use crate::idset::NodeSet;
+use crate::policy::{Mode, Policy};
+
+/// Why each virtual node is where it is; nothing for the modes none and shared, which choose no host node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// One for each virtual node that was placed, ascending.
+    pub virtual_nodes: Vec<NodeWhy>,
+}
+
+/// Why one virtual node is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeWhy {
+    /// Which one.
+    pub virtual_node: VnodeId,
+    /// Where it is.
+    pub host_nodes: NodeSet,
+    /// What speaks for that.
+    pub reason: Reason,
+    /// What spoke against each other host node (for a guest that spans: against each one alone), ascending.
+    pub others: Vec<Other>,
+}
+
+/// What speaks for a host node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// `hostnodes` names it.
+    Named,
+    /// Its huge pages are reserved there.
+    HugePages,
+    /// It is the only one with room.
+    OnlyOne,
+    /// The plan costs least with it.
+    Cheapest,
+}
+
+/// A host node where the virtual node is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Other {
+    /// Which one.
+    pub host_node: NodeId,
+    /// What spoke against it.
+    pub against: Against,
+}
+
+/// What spoke against a host node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Against {
+    /// Another one is named, or the huge pages are elsewhere.
+    NotAsked,
+    /// It has not enough room.
+    NoRoom {
+        /// How many the virtual node needs.
+        wanted: u32,
+        /// Of what.
+        unit: Unit,
+        /// What it has.
+        room: NodeRoom,
+    },
+    /// With this virtual node there, others would have no place.
+    OthersLeftOut,
+    /// The best plan with it costs more: the first item that differs.
+    Cost {
+        /// Which item.
+        item: Item,
+        /// Its value in the plan.
+        here: Value,
+        /// Its value with the virtual node there.
+        there: Value,
+    },
+    /// It costs the same, and has a higher number (or leads to one, or to higher CPUs).
+    Higher,
+}
+
+pub(super) fn explain(
+    host: &Host,
+    guest: &Guest,
+    claims: &Claims,
+    policy: &Policy,
+    plan: &Plan,
+) -> Explanation {
+    if matches!(policy.mode, Mode::None | Mode::Shared) {
+        return Explanation::default();
+    }
+    let left_out = plan.vcpus.len() < guest.vcpus().len();
+    let problem = || {
+        let mut problem = Problem::new(host, guest, claims, policy, left_out);
+        problem.tie_huge_pages();
+        // many plans are made: each may take less long than the one that counts
+        problem.patience /= 20;
+        problem
+    };
+    let first = problem();
+    let mut virtual_nodes = Vec::new();
+    for (v, (vnode, placed)) in first.vnodes.iter().zip(&plan.virtual_nodes).enumerate() {
+        let mut others = Vec::new();
+        for node in &host.nodes {
+            let here = placed.host_nodes.len() == 1 && placed.host_nodes.contains(node.id);
+            if !here && !node.cpus.is_empty() {
+                let against = against(&first, v, vnode, node.id, plan, &problem);
+                others.push(Other {
+                    host_node: node.id,
+                    against,
+                });
+            }
+        }
+        let only = others
+            .iter()
+            .all(|other| matches!(other.against, Against::NoRoom { .. }));
+        virtual_nodes.push(NodeWhy {
+            virtual_node: vnode.id,
+            host_nodes: placed.host_nodes.clone(),
+            reason: match vnode.tied {
+                Some(_) if vnode.named => Reason::Named,
+                Some(_) => Reason::HugePages,
+                None if only => Reason::OnlyOne,
+                None => Reason::Cheapest,
+            },
+            others,
+        });
+    }
+    Explanation { virtual_nodes }
+}
+
+fn against<'a>(
+    first: &Problem<'_>,
+    v: usize,
+    vnode: &Vnode,
+    node: NodeId,
+    plan: &Plan,
+    problem: &dyn Fn() -> Problem<'a>,
+) -> Against {
+    if vnode.tied.is_some() {
+        return Against::NotAsked;
+    }
+    let position = first.index.position(node);
+    let room = position.map_or(0, |n| first.index.nodes[n].room);
+    if room < vnode.size() {
+        return Against::NoRoom {
+            wanted: u32::try_from(vnode.size()).unwrap_or(u32::MAX),
+            unit: why::unit(first),
+            room: why::node_room(first, node),
+        };
+    }
+    let mut there = problem();
+    there.vnodes[v].tied = Some(node);
+    if !fits::fits(&there) {
+        return Against::OthersLeftOut;
+    }
+    let Some(solution) = solve::solve(&there) else {
+        return Against::OthersLeftOut;
+    };
+    match plan.cost.first_difference(&solution.cost) {
+        Some((item, here, value)) => Against::Cost {
+            item,
+            here: here.clone(),
+            there: value.clone(),
+        },
+        None => Against::Higher,
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named => "hostnodes names it",
+            Self::HugePages => "its huge pages are reserved there",
+            Self::OnlyOne => "no other host node has room",
+            Self::Cheapest => "the plan costs least",
+        })
+    }
+}
+
+impl fmt::Display for Against {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAsked => f.write_str("not asked for"),
+            Self::NoRoom { wanted, unit, room } => write!(f, "{wanted} {unit} are needed, {room}"),
+            Self::OthersLeftOut => f.write_str("other virtual nodes would have no place"),
+            Self::Cost { item, here, there } => {
+                write!(
+                    f,
+                    "{item} would be {} instead of {}",
+                    or_none(there),
+                    or_none(here)
+                )
+            }
+            Self::Higher => f.write_str("costs the same, and lower numbers come first"),
+        }
+    }
+}
+
+fn or_none(value: &Value) -> String {
+    match value {
+        Value::Fractions(list) if list.is_empty() => String::from("nothing"),
+        value => value.to_string(),
+    }
+}
