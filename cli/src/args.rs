@@ -113,6 +113,9 @@ pub(crate) struct Guests {
     /// VMIDs or paths of .conf files; without: every guest of this node that has a policy.
     #[arg(value_name = "GUEST")]
     pub(crate) guests: Vec<String>,
+    /// Say why each virtual node is where it is, and what spoke against each other host node.
+    #[arg(long)]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) with: With,
 }

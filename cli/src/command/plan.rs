@@ -1,6 +1,8 @@
 //! `numapin plan` and `numapin check`.
 
-use numapin_core::placement::plan;
+use std::iter;
+
+use numapin_core::placement::{Explanation, explain, plan};
 use numapin_core::policy::{Mode, PolicyNote};
 use numapin_core::violation::Violations;
 
@@ -13,17 +15,37 @@ use crate::planned::Planned;
 use crate::render::{self, json};
 use crate::{flow, tell};
 
+/// Plans of several guests.
+struct Outcome {
+    /// Those that stand.
+    plans: Vec<Planned>,
+    /// Why each of them is as it is; empty where nobody asked.
+    why: Vec<Explanation>,
+    /// Guests that do not fit.
+    refused: Vec<Violations>,
+}
+
 /// Plans guests in order, each seeing the ones before, and prints the plans.
 pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
     let guests = intent::guests(args)?;
-    let (plans, refused) = plan_all(global, &guests, &intent::over(&args.with)?)?;
+    let outcome = plan_all(global, &guests, &intent::over(&args.with)?, args.explain)?;
+    let Outcome {
+        plans,
+        why,
+        refused,
+    } = outcome;
     let out = match global.format {
         Format::Text | Format::Prometheus if plans.is_empty() && refused.is_empty() => {
             "no guest of this node has a policy\n".to_owned()
         }
-        Format::Json => json::line(&json::PlanDocument::new(&plans, &refused)) + "\n",
+        Format::Json => json::line(&json::PlanDocument::new(&plans, &why, &refused)) + "\n",
         Format::Text | Format::Prometheus => {
-            let mut blocks: Vec<_> = plans.iter().map(render::plan::text).collect();
+            let why = why
+                .iter()
+                .map(render::explain::text)
+                .chain(iter::repeat(String::new()));
+            let texts = plans.iter().map(render::plan::text);
+            let mut blocks: Vec<_> = texts.zip(why).map(|(plan, why)| plan + &why).collect();
             blocks.extend(refused.iter().map(render::violations::text));
             blocks.join("\n")
         }
@@ -39,7 +61,8 @@ pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
 /// Says whether one guest fits.
 pub(crate) fn check(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
     let guest = intent::one_guest(args)?;
-    let (plans, refused) = plan_all(global, &[guest], &intent::over(&args.with)?)?;
+    let outcome = plan_all(global, &[guest], &intent::over(&args.with)?, false)?;
+    let Outcome { plans, refused, .. } = outcome;
     let out = match global.format {
         Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
         Format::Text | Format::Prometheus if refused.is_empty() => {
@@ -63,11 +86,12 @@ fn plan_all(
     global: &Global,
     guests: &[GuestRef],
     over: &Over,
-) -> Result<(Vec<Planned>, Vec<Violations>), Fault> {
+    explained: bool,
+) -> Result<Outcome, Fault> {
     let mut warn = Vec::new();
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
     let mut plans: Vec<Planned> = Vec::new();
-    let mut refused = Vec::new();
+    let (mut why, mut refused) = (Vec::new(), Vec::new());
     let named = match guests {
         [] => with_policy(&node, over, &mut warn)?,
         named => named.to_vec(),
@@ -87,6 +111,15 @@ fn plan_all(
         });
         match plan(&node.host, &loaded.guest, &claims, &loaded.policy) {
             Ok(plan) => {
+                if explained {
+                    why.push(explain(
+                        &node.host,
+                        &loaded.guest,
+                        &claims,
+                        &loaded.policy,
+                        &plan,
+                    ));
+                }
                 node.forget(&loaded.guest);
                 plans.push(Planned {
                     guest: loaded.guest,
@@ -99,7 +132,11 @@ fn plan_all(
         }
     }
     warn.iter().for_each(|line| tell(line));
-    Ok((plans, refused))
+    Ok(Outcome {
+        plans,
+        why,
+        refused,
+    })
 }
 
 /// The guests of this node that have a policy. One whose policy or config can't be read is told, and spoils no other.

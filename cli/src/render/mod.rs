@@ -1,5 +1,6 @@
 //! The answer as text or as JSON; one file a form. Nothing is decided here.
 
+pub(crate) mod explain;
 pub(crate) mod json;
 pub(crate) mod plan;
 pub(crate) mod report;

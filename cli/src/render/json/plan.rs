@@ -2,7 +2,8 @@
 
 use numapin_core::guest::{Guest, GuestName};
 use numapin_core::id::Vmid;
-use numapin_core::placement::{Cost, Note, PlacedNode, PlacedVcpu, ThreadMasks};
+use numapin_core::placement::explain::NodeWhy;
+use numapin_core::placement::{Cost, Explanation, Note, PlacedNode, PlacedVcpu, ThreadMasks};
 use numapin_core::policy::{Isolated, Kind, Mode, Overlap, Place, Policy, Require, Smt};
 use numapin_core::violation::{Violation, Violations};
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub(super) struct PlanBody<'a> {
     optimal: bool,
     bound: Option<&'a Cost>,
     notes: Vec<NoteBody<'a>>,
+    /// Only where an explanation was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a [NodeWhy]>,
 }
 
 #[derive(Serialize)]
@@ -83,12 +87,29 @@ pub(super) struct ViolationBody<'a> {
 
 impl<'a> PlanDocument<'a> {
     /// Plans that stand, and the reasons of guests that were refused.
-    pub(crate) fn new(plans: &'a [Planned], refused: &'a [Violations]) -> Self {
+    ///
+    /// `why` explains each plan, or is empty.
+    pub(crate) fn new(
+        plans: &'a [Planned],
+        why: &'a [Explanation],
+        refused: &'a [Violations],
+    ) -> Self {
         Self {
             schema: SCHEMA,
-            plans: plans.iter().map(body).collect(),
+            plans: plans
+                .iter()
+                .enumerate()
+                .map(|(i, planned)| explained(planned, why.get(i)))
+                .collect(),
             violations: reasons(refused),
         }
+    }
+}
+
+fn explained<'a>(planned: &'a Planned, why: Option<&'a Explanation>) -> PlanBody<'a> {
+    PlanBody {
+        why: why.map(|why| why.virtual_nodes.as_slice()),
+        ..body(planned)
     }
 }
 
@@ -127,6 +148,7 @@ pub(super) fn body(planned: &Planned) -> PlanBody<'_> {
                 message: note.to_string(),
             })
             .collect(),
+        why: None,
     }
 }
 
