@@ -10,7 +10,7 @@ use numapin_core::idset::CpuSet;
 use numapin_core::placement::{Cost, Plan, plan};
 use numapin_core::policy::{Mode, Overlap, Policy, Smt};
 use numapin_sysfs_sim::topologies;
-use numapin_xtests::check::check_plan;
+use numapin_xtests::check::{check_notes, check_plan};
 use numapin_xtests::flow::guests::{POLICIES, table};
 use numapin_xtests::flow::lab::Lab;
 use numapin_xtests::random::Case;
@@ -205,4 +205,28 @@ fn a_rule_that_is_broken_is_named() {
     case.policy.smt = Smt::Spread;
     assert!(moved(&case, [1, 0]).contains("in topological order"));
     assert!(moved(&case, [0, 16]).contains("shared_cores"));
+}
+
+#[test]
+fn the_notes_are_where_their_reasons_are() {
+    let mut made = 0;
+    for seed in 7_000_000..7_004_000 {
+        let case = Case::of(seed).unwrap();
+        if let Some(plan) = planned(&case) {
+            let Case {
+                host,
+                guest,
+                claims,
+                policy,
+            } = &case;
+            let faults = check_notes(host, guest, claims, policy, &plan);
+            assert!(
+                faults.is_empty(),
+                "seed {seed}\n{case}{}\n{plan:?}",
+                faults.join("\n")
+            );
+            made += 1;
+        }
+    }
+    assert!(made > 1000, "only {made} plans");
 }

@@ -51,7 +51,7 @@ pub(super) fn guest(
         }
         let all: Vec<_> = parts.virtual_nodes[0].vcpus.iter().collect();
         parts.virtual_nodes.clear();
-        let knows_memory = random.chance(90);
+        let knows_memory = random.one(&[0, 60, 100, 100, 100]);
         for node in 0..nodes {
             let own: VcpuSet = all
                 .iter()
@@ -60,7 +60,9 @@ pub(super) fn guest(
                 .map(|(v, _)| *v)
                 .collect();
             let mut made = VirtualNode::new(u32::try_from(node).unwrap_or(0), own);
-            made.memory_mib = knows_memory.then(|| u64::from(random.below(6)) * 1024);
+            made.memory_mib = random
+                .chance(knows_memory)
+                .then(|| u64::from(random.below(6)) * 1024);
             parts.virtual_nodes.push(made);
         }
         parts.numa = true;
