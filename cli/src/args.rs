@@ -82,7 +82,13 @@ pub(crate) enum Command {
     Plan(Guests),
     /// Pin a running guest: QMP -> plan -> set affinity -> read back
     #[command(after_help = "Example: numapin apply 100 --mode one-to-one --smt isolate")]
-    Apply(OneGuest),
+    Apply(Apply),
+    /// Wanted against actual, for every thread of the guests; without GUEST: the node. Exit 6 where they differ
+    #[command(after_help = "Example: numapin status 100 --format json")]
+    Status(Status),
+    /// Put back the masks found before the first apply, and hold: watch leaves the guest alone until its next start or apply
+    #[command(after_help = "Example: numapin reset 100")]
+    Reset(Reset),
     /// Write the policy of a guest into /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin set 100 one-to-one,smt=isolate")]
     Set(Set),
@@ -105,6 +111,39 @@ pub(crate) struct OneGuest {
     pub(crate) guest: Option<String>,
     #[command(flatten)]
     pub(crate) with: With,
+}
+
+/// `numapin apply`.
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    pub(crate) one: OneGuest,
+    /// Make a new plan, and show what it changes; without it a plan holds as long as the guest's process.
+    #[arg(long)]
+    pub(crate) replan: bool,
+}
+
+/// `numapin status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// VMIDs; without: the node.
+    #[arg(value_name = "GUEST")]
+    pub(crate) guests: Vec<String>,
+}
+
+/// `numapin reset`.
+#[derive(Debug, Args)]
+pub(crate) struct Reset {
+    /// A VMID.
+    #[arg(
+        value_name = "GUEST",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    pub(crate) guest: Option<String>,
+    /// Every guest that numapin pinned.
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// A command about any number of guests.

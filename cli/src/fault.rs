@@ -87,6 +87,8 @@ pub(crate) enum Exit {
     Qmp = 4,
     /// The affinity could not be set.
     Affinity = 5,
+    /// What is differs from what is wanted.
+    Drift = 6,
 }
 
 impl From<Exit> for ExitCode {

@@ -53,6 +53,11 @@ pub(crate) struct Over {
 }
 
 impl Over {
+    /// Whether anything is said of the policy.
+    pub(crate) fn names_policy(&self) -> bool {
+        self.policy.is_some() || !self.keys.is_empty()
+    }
+
     /// The policy of a guest that has no place of its own for one, and where it comes from.
     pub(crate) fn policy(&self) -> (Policy, String) {
         match &self.policy {
@@ -100,6 +105,20 @@ pub(crate) fn may_change(global: &Global) -> Result<(), Fault> {
     match &global.sysfs_root {
         Some(dir) => Err(Fault::usage(format!(
             "{}: nothing can be set below --sysfs-root (leave it out for this machine, or give --root DIR for a simulated one)",
+            dir.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Refuses a machine of which only /sys is known: what is asked about runs.
+///
+/// # Errors
+/// Only its /sys is known.
+pub(crate) fn whole_machine(global: &Global) -> Result<(), Fault> {
+    match &global.sysfs_root {
+        Some(dir) => Err(Fault::usage(format!(
+            "{}: a host's /sys does not tell what runs there (leave --sysfs-root out for this machine, or give --root DIR)",
             dir.display()
         ))),
         None => Ok(()),

@@ -12,6 +12,7 @@ mod load;
 mod planned;
 mod render;
 mod simulate;
+mod survey;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> Result<Answer, Fault> {
     let global = &cli.global;
-    if global.format == Format::Prometheus {
+    if global.format == Format::Prometheus && !matches!(cli.command, Command::Status(_)) {
         return Err(Fault::usage("--format prometheus is for status only"));
     }
     match &cli.command {
@@ -53,6 +54,8 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Plan(args) => command::plan::run(global, args),
         Command::Check(args) => command::plan::check(global, args),
         Command::Apply(args) => command::apply::run(global, args),
+        Command::Status(args) => command::status::run(global, args),
+        Command::Reset(args) => command::reset::run(global, args),
         Command::Set(args) => command::set::set(global, args),
         Command::Unset(args) => command::set::unset(global, args),
         Command::Record(args) => command::record::run(global, args),

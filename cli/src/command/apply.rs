@@ -1,26 +1,35 @@
 //! `numapin apply`.
 
+use std::time::Duration;
+
 use crate::Answer;
-use crate::args::{Format, Global, OneGuest};
+use crate::args::{Apply, Format, Global};
 use crate::fault::{Exit, Fault};
+use crate::flow::{self, How};
 use crate::load::Node;
 use crate::render::{self, json};
-use crate::{flow, intent, tell};
+use crate::{intent, tell};
+
+/// How long the lock is waited for: whoever holds it sets some masks and goes.
+pub(super) const LOCK: Duration = Duration::from_secs(10);
 
 /// Pins one running guest.
-pub(crate) fn run(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
+pub(crate) fn run(global: &Global, args: &Apply) -> Result<Answer, Fault> {
     intent::may_change(global)?;
-    let which = intent::one_guest(args)?;
-    let over = intent::over(&args.with)?;
+    let which = intent::one_guest(&args.one)?;
+    let over = intent::over(&args.one.with)?;
+    let how = How {
+        deadline: intent::deadline(global),
+        wait: LOCK,
+        replan: args.replan,
+        command: match &args.one.guest {
+            Some(guest) => format!("numapin apply {guest}"),
+            None => "numapin apply --qmp".to_owned(),
+        },
+    };
     let mut warn = Vec::new();
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
-    let applied = flow::apply(
-        &mut node,
-        &which,
-        &over,
-        intent::deadline(global),
-        &mut warn,
-    );
+    let applied = flow::apply(&mut node, &which, &over, &how, &mut warn);
     warn.iter().for_each(|line| tell(line));
     let refused = match applied? {
         Ok(applied) => {

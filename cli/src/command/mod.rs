@@ -3,6 +3,8 @@
 pub(crate) mod apply;
 pub(crate) mod plan;
 pub(crate) mod record;
+pub(crate) mod reset;
 pub(crate) mod set;
 pub(crate) mod simulate;
+pub(crate) mod status;
 pub(crate) mod topology;

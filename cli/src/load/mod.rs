@@ -2,7 +2,7 @@
 
 mod configs;
 
-use numapin_core::claims::ledger::{self, Entries};
+use numapin_core::claims::ledger::{self, Entries, Entry};
 use numapin_core::claims::live::{self, Live, Own};
 use numapin_core::claims::{Claims, node};
 use numapin_core::guest::pve::{Beside, passthrough};
@@ -110,6 +110,13 @@ impl Node {
     /// What everybody but one guest holds.
     pub(crate) fn claims_beside(&self, own: Own) -> Claims {
         node::merge(&self.live, &self.ledger.alive, &self.host.online(), own)
+    }
+
+    /// What numapin planned for a guest that runs or is starting.
+    pub(crate) fn entry(&self, vmid: Option<Vmid>, process: Option<Process>) -> Option<&Entry> {
+        let ledger = &self.ledger;
+        let of = process.and_then(|process| ledger.of_process(process));
+        of.or_else(|| vmid.and_then(|vmid| ledger.of(vmid)))
     }
 
     /// Takes a guest out of what runs: a plan stands for it from now on.

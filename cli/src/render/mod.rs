@@ -3,8 +3,10 @@
 pub(crate) mod explain;
 pub(crate) mod json;
 pub(crate) mod plan;
+pub(crate) mod prometheus;
 pub(crate) mod report;
 pub(crate) mod simulate;
+pub(crate) mod status;
 mod table;
 pub(crate) mod topology;
 pub(crate) mod violations;

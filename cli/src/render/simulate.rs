@@ -76,7 +76,7 @@ fn road(walk: &Walk) -> String {
                 count(threads.len(), "vcpu")
             );
             let mut lines = String::new();
-            report::lines(done, &mut lines);
+            report::lines(done, "pinning", &mut lines);
             for line in lines.lines() {
                 let _ = writeln!(out, "  affinity         {line}");
             }

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 pub(crate) use guests::Sim;
 
 use crate::fault::Fault;
-use crate::flow;
+use crate::flow::{self, How};
 use crate::intent::{GuestRef, Over};
 use crate::load::Node;
 use crate::planned::Planned;
@@ -162,7 +162,12 @@ fn walk(
         &mut node,
         &which,
         &setup.over,
-        setup.deadline,
+        &How {
+            deadline: setup.deadline,
+            wait: setup.deadline,
+            replan: false,
+            command: "numapin simulate".to_owned(),
+        },
         &mut stage.warnings,
     )? {
         Ok(applied) => applied,

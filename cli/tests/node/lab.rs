@@ -1,5 +1,6 @@
 //! A simulated node below a directory of its own, and the program run on it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tempfile::TempDir;
 pub(crate) struct Node {
     dir: TempDir,
     mocks: Mocks,
+    started: Cell<u64>,
 }
 
 /// How the program ended.
@@ -46,6 +48,7 @@ impl Node {
         Self {
             dir,
             mocks: Mocks::new().unwrap(),
+            started: Cell::new(0),
         }
     }
 
@@ -74,7 +77,11 @@ impl Node {
     }
 
     /// Starts the QEMU of a guest.
-    pub(crate) fn start(&self, guest: Guest) -> Mock {
+    pub(crate) fn start(&self, mut guest: Guest) -> Mock {
+        // A number that is used again is another process: the simulated ones tell by this alone.
+        let started = self.started.get() + 1;
+        self.started.set(started);
+        guest.start_ticks.get_or_insert(1_000 + started);
         let host = FakeHost::at(self.dir.path()).unwrap();
         let started = self
             .mocks
@@ -96,6 +103,7 @@ impl Node {
         let mut command = Command::new(env!("CARGO_BIN_EXE_numapin"));
         command.arg("--root").arg(self.dir.path()).args(args);
         command.env_clear().stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod live;
 pub mod lock;
 pub mod node;
+mod outdated;
 pub mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use serde::Serialize;
 
 pub use kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
 pub use lock::{Lock, LockError};
+pub use outdated::{Outdated, outdated};
 
 use crate::guest::GuestName;
 use crate::id::{CpuId, NodeId};

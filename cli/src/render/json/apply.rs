@@ -5,14 +5,21 @@ use serde::Serialize;
 
 use super::SCHEMA;
 use super::plan::{PlanBody, body};
-use crate::flow::Applied;
+use crate::flow::{Applied, Change};
 
 /// The answer of `apply`.
 #[derive(Serialize)]
 pub(crate) struct ApplyDocument<'a> {
     schema: u32,
     plan: PlanBody<'a>,
+    /// Whether the plan is the one kept for this process: its cost is not kept with it.
+    kept: bool,
+    /// The vCPUs that a new plan moves.
+    changes: &'a [Change],
+    notes: &'a [String],
     report: Option<&'a Report>,
+    /// Other guests, whose masks follow the claims.
+    followed: &'a [Report],
 }
 
 impl<'a> ApplyDocument<'a> {
@@ -21,7 +28,11 @@ impl<'a> ApplyDocument<'a> {
         Self {
             schema: SCHEMA,
             plan: body(&applied.planned),
+            kept: applied.kept,
+            changes: &applied.changes,
+            notes: &applied.notes,
             report: applied.report.as_ref(),
+            followed: &applied.followed,
         }
     }
 }

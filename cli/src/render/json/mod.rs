@@ -2,16 +2,20 @@
 
 mod apply;
 mod plan;
+mod reset;
 mod set;
 mod simulate;
+mod status;
 mod topology;
 
 use serde::Serialize;
 
 pub(crate) use apply::ApplyDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
+pub(crate) use reset::ResetDocument;
 pub(crate) use set::SetDocument;
 pub(crate) use simulate::SimulateDocument;
+pub(crate) use status::StatusDocument;
 pub(crate) use topology::TopologyDocument;
 
 use crate::fault::{Fault, FaultKind};

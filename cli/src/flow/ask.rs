@@ -1,15 +1,13 @@
-//! The road from a running guest to pinned threads: ask QEMU, plan, set, read back.
+//! What QEMU says of a guest: its shape, and which threads run its vCPUs. Asked before the node's lock is taken.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use numapin_core::apply::{ApplyError, GuestThreads, Scene, Transaction, affinity};
+use numapin_core::apply::{ApplyError, GuestThreads};
 use numapin_core::guest::{Guest, qmp as shape};
 use numapin_core::id::Vmid;
-use numapin_core::placement::plan;
-use numapin_core::policy::Mode;
 use numapin_core::qmp::{self, Answer, Questions};
-use numapin_core::report::{Report, ReportNote};
+use numapin_core::report::ReportNote;
 use numapin_core::root::Root;
 use numapin_core::violation::Violations;
 use serde_json::Value;
@@ -17,87 +15,6 @@ use serde_json::Value;
 use crate::fault::{Fault, FaultKind};
 use crate::intent::{GuestRef, Over};
 use crate::load::{Loaded, Node};
-use crate::planned::Planned;
-
-/// A guest whose masks were set.
-pub(crate) struct Applied {
-    /// What was planned.
-    pub(crate) planned: Planned,
-    /// What was done; `None` for the mode none, which sets nothing and asks nobody.
-    pub(crate) report: Option<Report>,
-}
-
-/// Pins one running guest. QEMU is asked first and its socket is free again before anything else happens.
-///
-/// # Errors
-/// QEMU does not answer, a file can't be read, or a mask could not be set. The inner result: the guest does not fit.
-pub(crate) fn apply(
-    node: &mut Node,
-    which: &GuestRef,
-    over: &Over,
-    deadline: Duration,
-    warn: &mut Vec<String>,
-) -> Result<Result<Applied, Violations>, Fault> {
-    let (loaded, mut threads) = match which {
-        GuestRef::Qmp(socket) => {
-            let answer = qmp::ask(socket, deadline, Questions { hotpluggable: true })?;
-            let threads = GuestThreads::from_answer(&node.root, None, &answer)?;
-            (plain(socket, &answer, over)?, Some(threads))
-        }
-        GuestRef::Vmid(_) | GuestRef::File(_) => (node.guest(which, over, warn)?, None),
-    };
-    let Loaded {
-        mut guest,
-        policy,
-        source,
-        ..
-    } = match loaded {
-        Ok(loaded) => loaded,
-        Err(violations) => return Ok(Err(violations)),
-    };
-    if policy.mode == Mode::None {
-        let plan = plan(&node.host, &guest, &Default::default(), &policy);
-        return Ok(plan.map(|plan| Applied {
-            planned: Planned {
-                guest,
-                policy,
-                source,
-                plan,
-            },
-            report: None,
-        }));
-    }
-    let threads = match threads.take() {
-        Some(threads) => threads,
-        None => match ask(node, which, &mut guest, deadline)? {
-            Ok(threads) => threads,
-            Err(violations) => return Ok(Err(violations)),
-        },
-    };
-    node.allow(guest.vmid, Some(threads.process.pid))?;
-    let claims = node.claims(&guest, Some(threads.process));
-    let plan = match plan(&node.host, &guest, &claims, &policy) {
-        Ok(plan) => plan,
-        Err(violations) => return Ok(Err(violations)),
-    };
-    let affinity = affinity(&node.root);
-    let scene = Scene {
-        root: &node.root,
-        affinity: affinity.as_ref(),
-        host: &node.host,
-    };
-    let wishes = threads.wishes(&node.root, &plan)?;
-    let report = Transaction::prepare(scene, &guest.name, threads.process, wishes)?.run(scene)?;
-    Ok(Ok(Applied {
-        planned: Planned {
-            guest,
-            policy,
-            source,
-            plan,
-        },
-        report: Some(report),
-    }))
-}
 
 /// A guest that can be planned: by its config, or by what a plain QEMU says.
 ///
@@ -122,7 +39,11 @@ pub(crate) fn load(
 }
 
 /// A plain QEMU guest: its shape is what QEMU says, its policy what the flags say.
-fn plain(socket: &Path, answer: &Answer, over: &Over) -> Result<Result<Loaded, Violations>, Fault> {
+pub(super) fn plain(
+    socket: &Path,
+    answer: &Answer,
+    over: &Over,
+) -> Result<Result<Loaded, Violations>, Fault> {
     over.guest.without_shape().map_err(Fault::usage)?;
     let shape = shape_of(answer)?;
     let name = socket.display().to_string();
@@ -143,7 +64,7 @@ pub(crate) fn socket(root: &Root, vmid: Vmid) -> PathBuf {
 
 /// The threads of a Proxmox VE guest. What QEMU says of its shape is right; where QMP stays busy, the names of the tasks tell
 /// the vCPUs.
-fn ask(
+pub(super) fn ask(
     node: &Node,
     which: &GuestRef,
     guest: &mut Guest,

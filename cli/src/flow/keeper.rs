@@ -1,0 +1,338 @@
+//! A node whose lock is held: what is planned and set here, nobody else plans or sets at the same time.
+
+use std::time::Duration;
+
+use numapin_core::apply::{ApplyError, Scene, Target, Transaction, Wish, Wishes, affinity};
+use numapin_core::claims::ledger::{self, Entry, EntryState};
+use numapin_core::claims::live::{LiveGuest, LiveThread, Own};
+use numapin_core::claims::{Claims, Lock, node};
+use numapin_core::guest::GuestName;
+use numapin_core::host::{Host, cpuset};
+use numapin_core::idset::CpuSet;
+use numapin_core::policy::Mode;
+use numapin_core::process::{self, ThreadKind};
+use numapin_core::reconcile::{Around, Now, Outcome, Why, reconcile};
+use numapin_core::report::Report;
+
+use crate::fault::Fault;
+use crate::load::Node;
+
+/// A node whose lock is held until this is dropped.
+pub(crate) struct Keeper<'a> {
+    /// The node as it was when the lock was got.
+    pub(crate) node: &'a mut Node,
+    /// The boot of the host.
+    pub(crate) boot_id: String,
+    lock: Lock,
+    affinity: Box<dyn numapin_core::apply::Affinity>,
+}
+
+impl<'a> Keeper<'a> {
+    /// Waits for the lock, removes entries whose process is gone, and looks at the node.
+    ///
+    /// # Errors
+    /// Another process holds the lock beyond `wait`, or the node can't be read.
+    pub(crate) fn acquire(
+        node: &'a mut Node,
+        command: &str,
+        wait: Duration,
+    ) -> Result<Self, Fault> {
+        let lock = Lock::acquire(&node.root, command, wait).map_err(Fault::system)?;
+        ledger::tidy(&node.root, &lock).map_err(Fault::system)?;
+        node.look()?;
+        Ok(Self {
+            boot_id: ledger::boot_id(&node.root),
+            affinity: affinity(&node.root),
+            lock,
+            node,
+        })
+    }
+
+    /// What a transaction works on.
+    pub(crate) fn scene<'s>(&'s self, host: &'s Host) -> Scene<'s> {
+        Scene {
+            root: &self.node.root,
+            affinity: self.affinity.as_ref(),
+            host,
+        }
+    }
+
+    /// The masks that were found before the first time: those of an entry that holds are numapin's no more, as far as they
+    /// were put back.
+    pub(crate) fn found(&self, before: Option<&Entry>) -> Result<Vec<Target>, Fault> {
+        let Some(before) = before else {
+            return Ok(Vec::new());
+        };
+        let mut found = before.found.clone();
+        if before.state == EntryState::Held {
+            let mut still = Vec::new();
+            for target in found {
+                let thread = target.thread;
+                let task = process::task(&self.node.root, thread.pid, thread.tid)?;
+                if task.is_some_and(|task| task.mask == target.wanted) {
+                    still.push(target);
+                }
+            }
+            found = still;
+        }
+        Ok(found)
+    }
+
+    /// What is wanted of a guest's threads now, and what is. `entry` need not be in the ledger yet.
+    pub(crate) fn outcome(&self, entry: &Entry, settled: bool) -> Result<Outcome, Fault> {
+        outcome(self.node, entry, &self.everybody(Some(entry)), settled)
+    }
+
+    /// What everybody holds, with this entry instead of the one in the ledger.
+    pub(crate) fn everybody(&self, entry: Option<&Entry>) -> Claims {
+        let online = self.node.host.online();
+        let Some(entry) = entry else {
+            return self.node.claims_beside(Own::default());
+        };
+        let same = |other: &&Entry| {
+            let vmid = entry.vmid.is_some() && entry.vmid == other.vmid;
+            vmid || (entry.process.is_some() && entry.process == other.process)
+        };
+        let alive = self.node.ledger.alive.iter();
+        let others = alive.filter(|other| !same(other)).cloned();
+        let entries: Vec<Entry> = others.chain([entry.clone()]).collect();
+        node::merge(&self.node.live, &entries, &online, Own::default())
+    }
+
+    /// Writes an entry with the masks found, then sets the masks. Where that fails all are put back, and so is the entry.
+    ///
+    /// # Errors
+    /// The entry can't be written (nothing was set), or a mask not be set.
+    pub(crate) fn set(
+        &self,
+        entry: &mut Entry,
+        before: Option<&Entry>,
+        wishes: Wishes,
+    ) -> Result<Report, Fault> {
+        let process = running(entry)?;
+        let host = self.host_for(entry)?;
+        let scene = self.scene(&host);
+        let transaction = Transaction::prepare(scene, &entry.guest, process, wishes)?;
+        entry.remember(&transaction.targets());
+        if Some(&*entry) != before {
+            self.write(entry)?;
+        }
+        transaction.run(scene).map_err(|error| {
+            let clean =
+                matches!(&error, ApplyError::NotSet { undone, .. } if undone.left.is_empty());
+            let undone = match before {
+                _ if !clean => Ok(()),
+                Some(before) => self.write(before),
+                None => self.remove(entry),
+            };
+            let fault = Fault::from(error);
+            match undone {
+                Ok(()) => fault,
+                Err(second) => {
+                    Fault::new(fault.kind, format!("{}; {}", fault.message, second.message))
+                }
+            }
+        })
+    }
+
+    /// Threads that were set once and are not to be any more.
+    pub(crate) fn left_alone(&self, entry: &Entry, wishes: &Wishes) -> Result<Vec<Target>, Fault> {
+        if entry.found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let process = running(entry)?;
+        let tasks = process::tasks(&self.node.root, process.pid)?;
+        let wished = |target: &Target| wishes.list.iter().any(|wish| wish.thread == target.thread);
+        // Iothreads may be unknown for now: they are not left alone for that.
+        let kept = |target: &Target| match target.kind {
+            ThreadKind::Vcpu { .. } | ThreadKind::AllVcpus => entry.plan.mode != Mode::None,
+            ThreadKind::Iothread { .. } => entry.plan.threads.iothreads.is_some(),
+            ThreadKind::Vhost => entry.plan.threads.vhost.is_some(),
+            ThreadKind::Emulator { .. } => entry.plan.threads.emulator.is_some(),
+        };
+        let mut back = entry.way_back(&tasks);
+        back.retain(|target| !wished(target) && !kept(target));
+        Ok(back)
+    }
+
+    /// Puts masks back, and forgets them.
+    ///
+    /// # Errors
+    /// A mask can't be put back.
+    pub(crate) fn put_back(
+        &self,
+        entry: &mut Entry,
+        targets: &[Target],
+        report: &mut Report,
+    ) -> Result<(), Fault> {
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let more = self.undo(entry, targets)?;
+        report.threads.extend(more.threads);
+        let back = |known: &Target| targets.iter().any(|target| target.thread == known.thread);
+        entry.found.retain(|known| !back(known));
+        self.write(entry)
+    }
+
+    /// Puts masks back.
+    ///
+    /// # Errors
+    /// A mask can't be put back.
+    pub(crate) fn undo(&self, entry: &Entry, targets: &[Target]) -> Result<Report, Fault> {
+        let process = running(entry)?;
+        let host = self.host_for(entry)?;
+        let scene = self.scene(&host);
+        Ok(Transaction::undo(scene, &entry.guest, process, targets)?.run(scene)?)
+    }
+
+    /// Lets the masks of other guests follow the claims. What can't be set is told; it is another guest's.
+    ///
+    /// # Errors
+    /// What runs can't be read again.
+    pub(crate) fn follow(
+        &mut self,
+        but: &GuestName,
+        warn: &mut Vec<String>,
+    ) -> Result<Vec<Report>, Fault> {
+        self.node.look()?;
+        let claims = self.everybody(None);
+        let mut reports = Vec::new();
+        for entry in self.node.ledger.alive.clone() {
+            if entry.state != EntryState::Applied || entry.guest == *but {
+                continue;
+            }
+            match self.follow_one(entry, &claims) {
+                Ok(report) => reports.extend(report),
+                Err(fault) => warn.push(fault.message),
+            }
+        }
+        Ok(reports)
+    }
+
+    fn follow_one(&self, mut entry: Entry, claims: &Claims) -> Result<Option<Report>, Fault> {
+        let outcome = outcome(self.node, &entry, claims, false)?;
+        let actions = outcome.actions.into_iter();
+        let list: Vec<Wish> = actions
+            .filter(|action| action.why == Why::Claims)
+            .map(|action| action.wish)
+            .collect();
+        if list.is_empty() {
+            return Ok(None);
+        }
+        let wishes = Wishes {
+            list,
+            notes: Vec::new(),
+        };
+        let before = entry.clone();
+        self.set(&mut entry, Some(&before), wishes).map(Some)
+    }
+
+    /// Writes an entry.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(crate) fn write(&self, entry: &Entry) -> Result<(), Fault> {
+        ledger::write(&self.lock, entry).map_err(Fault::system)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// It can't be removed.
+    pub(crate) fn remove(&self, entry: &Entry) -> Result<(), Fault> {
+        ledger::remove(&self.lock, entry).map_err(Fault::system)?;
+        Ok(())
+    }
+
+    /// The host as the cgroup of a guest lets it be used.
+    fn host_for(&self, entry: &Entry) -> Result<Host, Fault> {
+        let mut host = self.node.host.clone();
+        let pid = entry.process.map(|process| process.pid);
+        host.allowed = cpuset::allowed(&self.node.root, &host.online(), entry.vmid, pid)?;
+        Ok(host)
+    }
+}
+
+/// What is wanted of the threads of an entry's guest now, and what is.
+///
+/// # Errors
+/// A file of /proc or of its cgroup can't be read.
+pub(crate) fn outcome(
+    node: &Node,
+    entry: &Entry,
+    claims: &Claims,
+    settled: bool,
+) -> Result<Outcome, Fault> {
+    let live = node.live.guests.iter().find(|guest| entry.is_of(guest));
+    outcome_of(node, entry, live, claims, settled)
+}
+
+/// As [`outcome`], of a guest whose process is known.
+///
+/// # Errors
+/// As [`outcome`].
+pub(crate) fn outcome_of(
+    node: &Node,
+    entry: &Entry,
+    live: Option<&LiveGuest>,
+    claims: &Claims,
+    settled: bool,
+) -> Result<Outcome, Fault> {
+    let allowed: Option<CpuSet> = match live {
+        Some(live) => cpuset::allowed(&node.root, &node.host.online(), entry.vmid, Some(live.pid))?,
+        None => None,
+    };
+    let vhost: Vec<LiveThread> = match live {
+        // All of /proc is looked through for them, so only where they are to be set.
+        Some(live) if entry.plan.threads.vhost.is_some() => {
+            let workers = process::vhost_kernel_threads(&node.root, live.pid)?;
+            let thread = |task: process::Task| LiveThread {
+                tid: task.tid,
+                comm: task.comm,
+                mask: task.mask,
+            };
+            workers.into_iter().map(thread).collect()
+        }
+        _ => Vec::new(),
+    };
+    let around = Around {
+        host: &node.host,
+        claims,
+        settled,
+    };
+    let now = Now {
+        entry,
+        live,
+        vhost: &vhost,
+        allowed: allowed.as_ref(),
+    };
+    Ok(reconcile(around, now))
+}
+
+/// Lets wishes be what is wanted now: the masks of the plan, as claims and offline CPUs leave them.
+pub(super) fn adjust(wishes: &mut Wishes, outcome: &Outcome) {
+    wishes.list.retain_mut(|wish| {
+        let now = outcome
+            .threads
+            .iter()
+            .find(|now| now.thread == Some(wish.thread));
+        // Where the name of a thread says something else than QMP, QMP is right.
+        match now.filter(|now| now.kind == wish.kind) {
+            Some(now) => match &now.wanted {
+                Some(wanted) => {
+                    wish.cpus.clone_from(wanted);
+                    true
+                }
+                None => now.planned.is_none(),
+            },
+            None => true,
+        }
+    });
+}
+
+fn running(entry: &Entry) -> Result<process::Process, Fault> {
+    entry
+        .process
+        .ok_or_else(|| Fault::system(format!("guest {} has no process yet", entry.guest)))
+}

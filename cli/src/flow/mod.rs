@@ -1,0 +1,268 @@
+//! The road from a running guest to pinned threads: ask QEMU, take the node's lock, plan, keep, set, read back.
+//!
+//! ```text
+//! QMP ──► threads ─┐            ┌─────────────── under the lock ───────────────┐
+//! config ─► guest ─┴─► Keeper ──┤ claims ─► plan, or the kept one ─► ledger ─► set ─► others follow
+//! ```
+
+mod ask;
+mod keeper;
+mod reset;
+
+use std::time::Duration;
+
+use numapin_core::apply::{GuestThreads, Transaction};
+use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy, SCHEMA};
+use numapin_core::claims::{KeptPlan, outdated};
+use numapin_core::id::VcpuId;
+use numapin_core::idset::CpuSet;
+use numapin_core::placement::{Plan, plan};
+use numapin_core::policy::Mode;
+use numapin_core::qmp::{self, Questions};
+use numapin_core::report::Report;
+use numapin_core::violation::Violations;
+use serde::Serialize;
+
+pub(crate) use ask::load;
+pub(crate) use keeper::{Keeper, outcome, outcome_of};
+pub(crate) use reset::{PutBack, Resets, reset, unplanned};
+
+use crate::fault::Fault;
+use crate::intent::{GuestRef, Over};
+use crate::load::{Loaded, Node};
+use crate::planned::Planned;
+
+/// How a guest is to be pinned.
+#[derive(Debug, Clone)]
+pub(crate) struct How {
+    /// How long QMP may take.
+    pub(crate) deadline: Duration,
+    /// How long the node's lock is waited for.
+    pub(crate) wait: Duration,
+    /// Make a new plan, whatever was kept.
+    pub(crate) replan: bool,
+    /// What others are told who wait for the lock.
+    pub(crate) command: String,
+}
+
+/// A guest whose masks were set.
+pub(crate) struct Applied {
+    /// What was planned.
+    pub(crate) planned: Planned,
+    /// Whether the plan is the one that was kept for this process.
+    pub(crate) kept: bool,
+    /// What a new plan changes of the one before; empty without one.
+    pub(crate) changes: Vec<Change>,
+    /// What is to be said about a plan that was kept, or about why it was not.
+    pub(crate) notes: Vec<String>,
+    /// What was done; `None` for the mode none, which sets nothing and asks nobody.
+    pub(crate) report: Option<Report>,
+    /// What was done to other guests, whose masks follow the claims.
+    pub(crate) followed: Vec<Report>,
+}
+
+/// A vCPU that a new plan moves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Change {
+    /// Which one.
+    pub(crate) vcpu: VcpuId,
+    /// Its CPUs before; `None` where the plan before did not have it.
+    pub(crate) before: Option<CpuSet>,
+    /// Its CPUs now; `None` where the new plan leaves it alone.
+    pub(crate) now: Option<CpuSet>,
+}
+
+/// Pins one running guest. QEMU is asked first and its socket is free again before anything else happens.
+///
+/// # Errors
+/// QEMU does not answer, a file can't be read, or a mask could not be set. The inner result: the guest does not fit.
+pub(crate) fn apply(
+    node: &mut Node,
+    which: &GuestRef,
+    over: &Over,
+    how: &How,
+    warn: &mut Vec<String>,
+) -> Result<Result<Applied, Violations>, Fault> {
+    let (loaded, threads) = match which {
+        GuestRef::Qmp(socket) => {
+            let answer = qmp::ask(socket, how.deadline, Questions { hotpluggable: true })?;
+            let threads = GuestThreads::from_answer(&node.root, None, &answer)?;
+            (ask::plain(socket, &answer, over)?, Some(threads))
+        }
+        GuestRef::Vmid(_) | GuestRef::File(_) => (node.guest(which, over, warn)?, None),
+    };
+    let mut loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(violations) => return Ok(Err(violations)),
+    };
+    let pinned = node.entry(loaded.guest.vmid, loaded.process).is_some();
+    if loaded.policy.mode == Mode::None && !pinned {
+        let plan = plan(
+            &node.host,
+            &loaded.guest,
+            &Default::default(),
+            &loaded.policy,
+        );
+        return Ok(plan.map(|plan| nothing(loaded, plan)));
+    }
+    let threads = match threads {
+        Some(threads) => threads,
+        None => match ask::ask(node, which, &mut loaded.guest, how.deadline)? {
+            Ok(threads) => threads,
+            Err(violations) => return Ok(Err(violations)),
+        },
+    };
+    pin(node, loaded, &threads, over, how, warn)
+}
+
+/// Everything that is done under the lock.
+fn pin(
+    node: &mut Node,
+    loaded: Loaded,
+    threads: &GuestThreads,
+    over: &Over,
+    how: &How,
+    warn: &mut Vec<String>,
+) -> Result<Result<Applied, Violations>, Fault> {
+    let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+    let Loaded {
+        guest,
+        policy,
+        source,
+        ..
+    } = loaded;
+    let process = threads.process;
+    keeper.node.allow(guest.vmid, Some(process.pid))?;
+    let claims = keeper.node.claims(&guest, Some(process));
+    let before = keeper.node.entry(guest.vmid, Some(process)).cloned();
+
+    let wanted = KeptPolicy {
+        text: policy.to_string(),
+        source: source.clone(),
+    };
+    let mut notes = Vec::new();
+    let kept = before.as_ref().filter(|entry| {
+        let made_with = entry.policy.text.parse().unwrap_or_else(|_| policy.clone());
+        let host = &keeper.node.host;
+        let reasons = outdated(&entry.plan, host, &guest, &claims, &made_with);
+        notes.extend(
+            reasons
+                .iter()
+                .map(|reason| format!("a new plan is made: {reason}")),
+        );
+        // What is typed now is meant now; what has changed in a file waits.
+        let typed = over.names_policy() && entry.policy.text != wanted.text;
+        let only_held = entry.plan.mode == Mode::None;
+        reasons.is_empty() && !how.replan && !typed && !only_held
+    });
+    let (plan, kept_plan, kept_policy) = match kept {
+        Some(entry) => {
+            if entry.policy.text != wanted.text {
+                notes.push(format!(
+                    "the policy is now {} ({}), and the plan of {} is kept: --replan makes a new one",
+                    wanted.text, wanted.source, entry.policy.text
+                ));
+            }
+            let plan = entry.plan.plan(&guest.name);
+            (plan, entry.plan.clone(), entry.policy.clone())
+        }
+        None => match plan(&keeper.node.host, &guest, &claims, &policy) {
+            Ok(plan) => {
+                let kept = KeptPlan::of(&keeper.node.host, &guest, &policy, &plan);
+                (plan, kept, wanted)
+            }
+            Err(violations) => return Ok(Err(violations)),
+        },
+    };
+    let is_kept = kept.is_some();
+    let changes = match &before {
+        Some(before) if !is_kept => changes(&before.plan, &plan),
+        _ => Vec::new(),
+    };
+
+    let mut entry = Entry {
+        schema: SCHEMA,
+        guest: guest.name.clone(),
+        vmid: guest.vmid,
+        state: EntryState::Applied,
+        boot_id: keeper.boot_id.clone(),
+        process: Some(process),
+        policy: kept_policy,
+        plan: kept_plan,
+        found: keeper.found(before.as_ref())?,
+        promised_kib: Default::default(),
+    };
+    entry.plan.plugged = threads.vcpus.iter().map(|vcpu| vcpu.index).collect();
+    let mut wishes = threads.wishes(&keeper.node.root, &plan)?;
+    // What a new plan leaves alone gets back what it had.
+    let left = keeper.left_alone(&entry, &wishes)?;
+    let scene_host = keeper.node.host.clone();
+    let looked = Transaction::prepare(
+        keeper.scene(&scene_host),
+        &guest.name,
+        process,
+        wishes.clone(),
+    )?;
+    entry.remember(&looked.targets());
+    let outcome = keeper.outcome(&entry, true)?;
+    keeper::adjust(&mut wishes, &outcome);
+    if is_kept {
+        notes.extend(outcome.notes.iter().map(ToString::to_string));
+    }
+    let mut report = keeper.set(&mut entry, before.as_ref(), wishes)?;
+    keeper.put_back(&mut entry, &left, &mut report)?;
+    if plan.mode == Mode::None {
+        keeper.remove(&entry)?;
+    }
+    let followed = keeper.follow(&guest.name, warn)?;
+    let policy = match is_kept {
+        true => entry.policy.text.parse().unwrap_or(policy),
+        false => policy,
+    };
+    Ok(Ok(Applied {
+        planned: Planned {
+            guest,
+            policy,
+            source: entry.policy.source,
+            plan,
+        },
+        kept: is_kept,
+        changes,
+        notes,
+        report: Some(report),
+        followed,
+    }))
+}
+
+fn nothing(loaded: Loaded, plan: Plan) -> Applied {
+    let Loaded {
+        guest,
+        policy,
+        source,
+        ..
+    } = loaded;
+    Applied {
+        planned: Planned {
+            guest,
+            policy,
+            source,
+            plan,
+        },
+        kept: false,
+        changes: Vec::new(),
+        notes: Vec::new(),
+        report: None,
+        followed: Vec::new(),
+    }
+}
+
+/// The vCPUs that a new plan gives other CPUs.
+fn changes(before: &KeptPlan, now: &Plan) -> Vec<Change> {
+    let before = |vcpu| before.vcpu(vcpu).map(|kept| kept.placed.cpus.clone());
+    let moved = now.vcpus.iter().map(|placed| Change {
+        vcpu: placed.vcpu,
+        before: before(placed.vcpu),
+        now: Some(placed.cpus.clone()),
+    });
+    moved.filter(|change| change.before != change.now).collect()
+}

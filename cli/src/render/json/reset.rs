@@ -1,0 +1,41 @@
+//! The JSON of `reset`.
+
+use numapin_core::guest::GuestName;
+use numapin_core::report::Report;
+use serde::Serialize;
+
+use super::SCHEMA;
+use crate::flow::Resets;
+
+/// The answer of `reset`.
+#[derive(Serialize)]
+pub(crate) struct ResetDocument<'a> {
+    schema: u32,
+    guests: Vec<GuestBody<'a>>,
+    /// Other guests, whose masks follow the claims.
+    followed: &'a [Report],
+}
+
+#[derive(Serialize)]
+struct GuestBody<'a> {
+    guest: &'a GuestName,
+    /// What was put back; null where numapin had set nothing.
+    report: Option<&'a Report>,
+}
+
+impl<'a> From<&'a Resets> for ResetDocument<'a> {
+    fn from(resets: &'a Resets) -> Self {
+        Self {
+            schema: SCHEMA,
+            guests: resets
+                .guests
+                .iter()
+                .map(|back| GuestBody {
+                    guest: &back.guest,
+                    report: back.report.as_ref(),
+                })
+                .collect(),
+            followed: &resets.followed,
+        }
+    }
+}
