@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use numapin_core::apply::ApplyError;
+use numapin_core::claims::recorded::RecordedError;
 use numapin_core::host::HostError;
 use numapin_core::process::ProcessError;
 use numapin_core::qmp::QmpError;
@@ -134,6 +135,15 @@ impl From<ApplyError> for Fault {
             _ => FaultKind::Affinity,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<RecordedError> for Fault {
+    fn from(error: RecordedError) -> Self {
+        match error {
+            RecordedError::Apply(error) => (*error).into(),
+            RecordedError::Ledger(_) | RecordedError::NoProcess { .. } => Self::system(error),
+        }
     }
 }
 

@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use numapin_core::apply::{ApplyError, Scene, Target, Transaction, Wish, Wishes, affinity};
+use numapin_core::apply::{ApplyError, Scene, Transaction, Wishes, affinity};
 use numapin_core::claims::ledger::{self, Entry, EntryState};
 use numapin_core::claims::live::{LiveGuest, LiveThread, Own};
+use numapin_core::claims::recorded::{self, RecordedError};
 use numapin_core::claims::{Claims, Lock, node};
 use numapin_core::guest::GuestName;
 use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
 use numapin_core::policy::Mode;
-use numapin_core::process::{self, ThreadKind};
+use numapin_core::process;
 use numapin_core::reconcile::{Around, Now, Outcome, Why, reconcile};
 use numapin_core::report::Report;
+use numapin_core::thread::{Process, Target, ThreadKind, Wish};
 
 use crate::fault::Fault;
 use crate::load::Node;
@@ -109,29 +111,19 @@ impl<'a> Keeper<'a> {
         before: Option<&Entry>,
         wishes: Wishes,
     ) -> Result<Report, Fault> {
-        let process = running(entry)?;
         let host = self.host_for(entry)?;
         let scene = self.scene(&host);
-        let transaction = Transaction::prepare(scene, &entry.guest, process, wishes)?;
-        entry.remember(&transaction.targets());
-        if Some(&*entry) != before {
-            self.write(entry)?;
-        }
-        transaction.run(scene).map_err(|error| {
-            let clean =
-                matches!(&error, ApplyError::NotSet { undone, .. } if undone.left.is_empty());
-            let undone = match before {
-                _ if !clean => Ok(()),
+        recorded::set(scene, &self.lock, entry, wishes).map_err(|error| {
+            let left = matches!(&error, RecordedError::Apply(e)
+                if matches!(&**e, ApplyError::NotSet { undone, .. } if !undone.left.is_empty()));
+            // Where nothing is set, what was kept before counts again. That it can't be written hides nothing: a record too
+            // many is harmless.
+            let _ = match before {
+                _ if left => Ok(()),
                 Some(before) => self.write(before),
                 None => self.remove(entry),
             };
-            let fault = Fault::from(error);
-            match undone {
-                Ok(()) => fault,
-                Err(second) => {
-                    Fault::new(fault.kind, format!("{}; {}", fault.message, second.message))
-                }
-            }
+            Fault::from(error)
         })
     }
 
@@ -175,11 +167,16 @@ impl<'a> Keeper<'a> {
         self.write(entry)
     }
 
-    /// Puts masks back.
+    /// Puts back all masks that were found, and has the guest left alone.
     ///
     /// # Errors
-    /// A mask can't be put back.
-    pub(crate) fn undo(&self, entry: &Entry, targets: &[Target]) -> Result<Report, Fault> {
+    /// A mask can't be put back; the others are.
+    pub(super) fn release(&self, entry: &mut Entry) -> Result<Report, Fault> {
+        let host = self.host_for(entry)?;
+        Ok(recorded::put_back(self.scene(&host), &self.lock, entry)?)
+    }
+
+    fn undo(&self, entry: &Entry, targets: &[Target]) -> Result<Report, Fault> {
         let process = running(entry)?;
         let host = self.host_for(entry)?;
         let scene = self.scene(&host);
@@ -233,7 +230,8 @@ impl<'a> Keeper<'a> {
     /// # Errors
     /// It can't be written.
     pub(crate) fn write(&self, entry: &Entry) -> Result<(), Fault> {
-        ledger::write(&self.lock, entry).map_err(Fault::system)
+        ledger::write(&self.lock, entry).map_err(Fault::system)?;
+        Ok(())
     }
 
     /// Removes an entry.
@@ -331,7 +329,7 @@ pub(super) fn adjust(wishes: &mut Wishes, outcome: &Outcome) {
     });
 }
 
-fn running(entry: &Entry) -> Result<process::Process, Fault> {
+fn running(entry: &Entry) -> Result<Process, Fault> {
     entry
         .process
         .ok_or_else(|| Fault::system(format!("guest {} has no process yet", entry.guest)))

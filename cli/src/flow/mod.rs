@@ -14,9 +14,10 @@ use std::time::Duration;
 use numapin_core::apply::{GuestThreads, Transaction};
 use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy, SCHEMA};
 use numapin_core::claims::{KeptPlan, outdated};
+use numapin_core::guest::GuestName;
 use numapin_core::id::VcpuId;
 use numapin_core::idset::CpuSet;
-use numapin_core::placement::{Plan, plan};
+use numapin_core::placement::{Cost, Plan, plan};
 use numapin_core::policy::Mode;
 use numapin_core::qmp::{self, Questions};
 use numapin_core::report::Report;
@@ -163,7 +164,7 @@ fn pin(
                     wanted.text, wanted.source, entry.policy.text
                 ));
             }
-            let plan = entry.plan.plan(&guest.name);
+            let plan = again(&entry.plan, &guest.name);
             (plan, entry.plan.clone(), entry.policy.clone())
         }
         None => match plan(&keeper.node.host, &guest, &claims, &policy) {
@@ -253,6 +254,24 @@ fn nothing(loaded: Loaded, plan: Plan) -> Applied {
         notes: Vec::new(),
         report: None,
         followed: Vec::new(),
+    }
+}
+
+/// A plan that was kept. Its cost and its notes were those of another moment, and are not kept.
+fn again(kept: &KeptPlan, guest: &GuestName) -> Plan {
+    let nodes = kept.virtual_nodes.iter();
+    Plan {
+        guest: guest.clone(),
+        mode: kept.mode,
+        smt: kept.smt,
+        virtual_nodes: nodes.map(|node| node.placed.clone()).collect(),
+        vcpus: kept.placed(),
+        threads: kept.threads.clone(),
+        claims: kept.claims(&kept.plugged),
+        cost: Cost::zero(kept.mode, kept.smt),
+        optimal: false,
+        bound: None,
+        notes: Vec::new(),
     }
 }
 

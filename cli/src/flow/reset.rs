@@ -16,8 +16,8 @@ use crate::load::Node;
 pub(crate) struct PutBack {
     /// Which one.
     pub(crate) guest: GuestName,
-    /// What was done; `None` where numapin had set nothing.
-    pub(crate) report: Option<Report>,
+    /// What was done; no thread where numapin had set nothing.
+    pub(crate) report: Report,
 }
 
 /// What was done to the guests that were reset, and to others whose masks follow.
@@ -59,7 +59,7 @@ pub(crate) fn reset(
     let mut guests = Vec::new();
     let mut failed: Option<Fault> = None;
     for mut entry in entries {
-        match put_back(&keeper, &mut entry) {
+        match keeper.release(&mut entry) {
             Ok(report) => guests.push(PutBack {
                 guest: entry.guest,
                 report,
@@ -77,22 +77,6 @@ pub(crate) fn reset(
         Some(fault) => Err(fault),
         None => Ok(Resets { guests, followed }),
     }
-}
-
-fn put_back(keeper: &Keeper<'_>, entry: &mut Entry) -> Result<Option<Report>, Fault> {
-    // Held first: should this program be killed here, watch does not pin again what is half put back, and the next reset
-    // goes on.
-    entry.state = EntryState::Held;
-    keeper.write(entry)?;
-    let Some(process) = entry.process else {
-        return Ok(None);
-    };
-    let tasks = numapin_core::process::tasks(&keeper.node.root, process.pid)?;
-    let targets = entry.way_back(&tasks);
-    if targets.is_empty() {
-        return Ok(None);
-    }
-    keeper.undo(entry, &targets).map(Some)
 }
 
 /// An entry for a guest that runs as numapin found it, so that it is left alone.

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use numapin_core::process::ThreadKind;
 use numapin_core::report::{Report, State, ThreadReport};
+use numapin_core::thread::ThreadKind;
 
 use crate::flow::{Applied, Change, PutBack, Resets};
 
@@ -37,12 +37,10 @@ pub(crate) fn text(applied: &Applied) -> String {
 pub(crate) fn reset(resets: &Resets) -> String {
     let mut out = String::new();
     for PutBack { guest, report } in &resets.guests {
-        match report {
-            None => {
-                let _ = writeln!(out, "guest {guest}: nothing to put back");
-            }
-            Some(report) => lines(report, "putting back", &mut out),
+        if report.threads.is_empty() {
+            let _ = writeln!(out, "guest {guest}: nothing to put back");
         }
+        lines(report, "putting back", &mut out);
         let _ = writeln!(
             out,
             "guest {guest} is left alone until its next start or apply"

@@ -1,4 +1,5 @@
 //! A node full of guests: policies, claims, apply, reset, status, hook and watch, on simulated machines.
+#![allow(clippy::unwrap_used)]
 
 mod lab;
 mod pinning;

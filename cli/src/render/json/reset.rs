@@ -19,8 +19,8 @@ pub(crate) struct ResetDocument<'a> {
 #[derive(Serialize)]
 struct GuestBody<'a> {
     guest: &'a GuestName,
-    /// What was put back; null where numapin had set nothing.
-    report: Option<&'a Report>,
+    /// What was put back; no thread where numapin had set nothing.
+    report: &'a Report,
 }
 
 impl<'a> From<&'a Resets> for ResetDocument<'a> {
@@ -32,7 +32,7 @@ impl<'a> From<&'a Resets> for ResetDocument<'a> {
                 .iter()
                 .map(|back| GuestBody {
                     guest: &back.guest,
-                    report: back.report.as_ref(),
+                    report: &back.report,
                 })
                 .collect(),
             followed: &resets.followed,
