@@ -137,7 +137,7 @@ pub fn read(root: &Root) -> Result<Live, FileError> {
 /// The claims of the live masks, without those of one guest, and what could not be read.
 ///
 /// # Errors
-/// As [`read`].
+/// As [`read()`].
 pub fn claims(
     root: &Root,
     online: &CpuSet,

@@ -31,11 +31,11 @@ struct Known {
 }
 
 impl Again {
-    /// Reads what runs. With `all` every process is looked at, as [`read`](super::read) does; without, other QEMUs than those
+    /// Reads what runs. With `all` every process is looked at, as [`read()`](super::read()) does; without, other QEMUs than those
     /// of Proxmox VE are found only when they were known before, and containers and what is malformed are not told.
     ///
     /// # Errors
-    /// As [`read`](super::read).
+    /// As [`read()`](super::read()).
     pub fn read(
         &mut self,
         root: &Root,
