@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::cost::{Item, Value};
-use super::problem::{Problem, Vnode};
+use super::problem::Problem;
 use super::room::{NodeRoom, Unit};
 use super::{Plan, fits, solve, why};
 use crate::claims::Claims;
@@ -102,21 +102,24 @@ pub(super) fn explain(
         return Explanation::default();
     }
     let left_out = plan.vcpus.len() < guest.vcpus().len();
-    let problem = || {
-        let mut problem = Problem::new(host, guest, claims, policy, left_out);
-        problem.tie_huge_pages();
-        // many plans are made: each may take less long than the one that counts
-        problem.patience /= 20;
-        problem
-    };
-    let first = problem();
+    let mut problem = Problem::new(host, guest, claims, policy, left_out);
+    problem.tie_huge_pages();
+    // many plans are made: each may take less long than the one that counts
+    problem.patience /= 50;
     let mut virtual_nodes = Vec::new();
-    for (v, (vnode, placed)) in first.vnodes.iter().zip(&plan.virtual_nodes).enumerate() {
+    for (v, placed) in plan
+        .virtual_nodes
+        .iter()
+        .enumerate()
+        .take(problem.vnodes.len())
+    {
+        let vnode = problem.vnodes[v].clone();
         let mut others = Vec::new();
         for node in &host.nodes {
             let here = placed.host_nodes.len() == 1 && placed.host_nodes.contains(node.id);
             if !here && !node.cpus.is_empty() {
-                let against = against(&first, v, vnode, node.id, plan, &problem);
+                let against = against(&mut problem, v, node.id, plan);
+                problem.vnodes[v].tied = vnode.tied;
                 others.push(Other {
                     host_node: node.id,
                     against,
@@ -141,32 +144,28 @@ pub(super) fn explain(
     Explanation { virtual_nodes }
 }
 
-fn against<'a>(
-    first: &Problem<'_>,
-    v: usize,
-    vnode: &Vnode,
-    node: NodeId,
-    plan: &Plan,
-    problem: &dyn Fn() -> Problem<'a>,
-) -> Against {
+/// What speaks against a host node; leaves the virtual node tied to it.
+fn against(problem: &mut Problem<'_>, v: usize, node: NodeId, plan: &Plan) -> Against {
+    let vnode = &problem.vnodes[v];
     if vnode.tied.is_some() {
         return Against::NotAsked;
     }
-    let position = first.index.position(node);
-    let room = position.map_or(0, |n| first.index.nodes[n].room);
+    let position = problem.index.position(node);
+    let room = position.map_or(0, |n| problem.index.nodes[n].room);
     if room < vnode.size() {
         return Against::NoRoom {
             wanted: u32::try_from(vnode.size()).unwrap_or(u32::MAX),
-            unit: why::unit(first),
-            room: why::node_room(first, node),
+            unit: why::unit(problem),
+            room: why::node_room(problem, node),
         };
     }
-    let mut there = problem();
-    there.vnodes[v].tied = Some(node);
-    if !fits::fits(&there) {
-        return Against::OthersLeftOut;
-    }
-    let Some(solution) = solve::solve(&there) else {
+    problem.vnodes[v].tied = Some(node);
+    let solution = if fits::fits(problem) {
+        solve::solve(problem)
+    } else {
+        None
+    };
+    let Some(solution) = solution else {
         return Against::OthersLeftOut;
     };
     match plan.cost.first_difference(&solution.cost) {

@@ -17,9 +17,11 @@ pub(super) fn fits(problem: &Problem<'_>) -> bool {
     if problem.spans() {
         return (0..problem.index.nodes.len()).map(room).sum::<usize>() >= problem.vcpus();
     }
-    let Some(task) = Task::new(problem) else {
-        return false;
-    };
+    Task::new(problem).is_some_and(|task| task_fits(problem, &task, &room))
+}
+
+/// Whether all virtual nodes have a place where host nodes have `room`.
+pub(super) fn task_fits(problem: &Problem<'_>, task: &Task, room: &dyn Fn(usize) -> usize) -> bool {
     let mut rooms = Vec::new();
     for n in 0..problem.index.nodes.len() {
         let there = task
@@ -37,7 +39,14 @@ pub(super) fn fits(problem: &Problem<'_>) -> bool {
         .map(|v| problem.vnodes[*v].size())
         .collect();
     sizes.sort_unstable_by(|a, b| b.cmp(a));
-    task.apart(problem, &room) || pack(&sizes, rooms, &mut BTreeSet::new())
+    task.apart(problem, room) || pack(&sizes, rooms, &mut BTreeSet::new())
+}
+
+/// Whether rooms are too small for so many things of at least this size, or for all together.
+pub(super) fn too_small(rooms: impl Iterator<Item = usize> + Clone, sizes: &[usize]) -> bool {
+    let smallest = sizes.iter().min().copied().unwrap_or(0).max(1);
+    let fitting: usize = rooms.clone().map(|room| room / smallest).sum();
+    fitting < sizes.len() || rooms.sum::<usize>() < sizes.iter().sum()
 }
 
 /// Whether things of these sizes, the largest first, can be packed into rooms. `failed` are rooms that are known not to do for
@@ -51,9 +60,7 @@ fn pack(
         return true;
     };
     rooms.sort_unstable();
-    if rooms.iter().sum::<usize>() < sizes.iter().sum()
-        || failed.contains(&(rest.len(), rooms.clone()))
-    {
+    if too_small(rooms.iter().copied(), sizes) || failed.contains(&(rest.len(), rooms.clone())) {
         return false;
     }
     for n in 0..rooms.len() {

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::change::Change;
 use super::cost::Item;
-use super::problem::Problem;
+use super::problem::{Problem, Vnode};
 use super::{Plan, fits, make};
 use crate::guest::{Guest, GuestName, GuestParts};
-use crate::id::CpuId;
+use crate::id::{CpuId, VnodeId};
 use crate::idset::CpuSet;
 use crate::policy::{Isolated, Kind, Mode, Overlap, Policy, Smt};
 use crate::violation::Violation;
@@ -239,33 +239,51 @@ fn fewer(problem: &Problem<'_>) -> Option<Change> {
         policy,
         ..
     } = problem;
-    let whole = || Problem::new(host, guest, claims, policy, false);
-    let cut = |vnodes: &[usize], size: usize| {
-        let mut changed = whole();
-        for v in vnodes {
-            let vcpus = &mut changed.vnodes[*v].vcpus;
-            *vcpus = vcpus.iter().take(size).collect();
+    let mut whole = Problem::new(host, guest, claims, policy, false);
+    let sizes: Vec<usize> = whole.vnodes.iter().map(Vnode::size).collect();
+    let mut largest = |vnodes: &[usize], size: usize| {
+        let kept: Vec<Vnode> = whole.vnodes.clone();
+        let cut = |whole: &mut Problem<'_>, size: usize| {
+            for v in vnodes {
+                whole.vnodes[*v].vcpus = kept[*v].vcpus.iter().take(size).collect();
+            }
+            fits::fits(whole)
+        };
+        // fewer vCPUs fit wherever more do, so the number can be found by halving
+        let (mut low, mut high) = (0, size);
+        while high - low > 1 {
+            let middle = usize::midpoint(low, high);
+            if cut(&mut whole, middle) {
+                low = middle;
+            } else {
+                high = middle;
+            }
         }
-        planned(&mut changed).is_some()
+        let fits = low > 0 && cut(&mut whole, low) && make::bare(&mut whole).is_some();
+        whole.vnodes = kept;
+        fits.then_some(low)
     };
-    let largest = |vnodes: &[usize], size: usize| (1..size).rev().find(|size| cut(vnodes, *size));
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    let vnodes = whole().vnodes;
-    if vnodes.len() > 1 && !problem.guest.numa_explicit {
-        let all: Vec<usize> = (0..vnodes.len()).collect();
-        let cores = largest(&all, vnodes[0].size())?;
+    if sizes.len() > 1 && !problem.guest.numa_explicit {
+        let all: Vec<usize> = (0..sizes.len()).collect();
+        let cores = largest(&all, sizes[0])?;
         return Some(Change::FewerCores {
             cores: count(cores),
         });
     }
-    let by_loss = (0..vnodes.len()).filter_map(|v| {
-        let size = vnodes[v].size();
-        let left = largest(&[v], size)?;
+    let ids: Vec<VnodeId> = problem
+        .guest
+        .virtual_nodes
+        .iter()
+        .map(|node| node.id)
+        .collect();
+    let by_loss = (0..sizes.len()).filter_map(|v| {
+        let left = largest(&[v], sizes[v])?;
         let change = Change::FewerVcpus {
-            virtual_node: vnodes[v].id,
+            virtual_node: ids[v],
             vcpus: count(left),
         };
-        Some((size - left, change))
+        Some((sizes[v] - left, change))
     });
     by_loss.min().map(|(_, change)| change)
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::apart::Apart;
 use super::cost::Item;
+use super::fits;
 use super::inner::{Inner, Load};
 use super::number::Number;
 use super::problem::Problem;
@@ -108,9 +109,7 @@ impl Task {
         inner: &Inner<W>,
     ) -> Option<Placed<W>> {
         let room = |n: usize| inner.room(problem, n);
-        let overfull =
-            |(n, vnodes): (&usize, &Vec<usize>)| Self::load(problem, *n, vnodes).1 > room(*n);
-        if self.fixed.iter().any(overfull) {
+        if !fits::task_fits(problem, self, &room) {
             return None;
         }
         let mut budget = Budget(problem.budget());

@@ -28,51 +28,55 @@ pub(super) struct Solution {
     pub bound: Option<Cost>,
 }
 
+/// How wide the numbers are that costs are packed into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Narrow,
+    Wide,
+    Any,
+}
+
 /// The best solution; `None`: there is none within the rules.
 pub(super) fn solve(problem: &Problem<'_>) -> Option<Solution> {
+    solve_with(problem, narrowest)
+}
+
+fn narrowest(limits: &Limits) -> Width {
+    let fits = |room: Option<u64>| room.is_some_and(|room| limits.bits() <= room);
+    match () {
+        () if fits(i128::ROOM) => Width::Narrow,
+        () if fits(Wide::ROOM) => Width::Wide,
+        () => Width::Any,
+    }
+}
+
+fn solve_with(problem: &Problem<'_>, width: impl Fn(&Limits) -> Width) -> Option<Solution> {
     if problem.index.nodes.is_empty() || problem.vnodes.is_empty() {
         return None;
     }
+    let mut limits = problem.limits();
     if problem.spans() {
-        let limits = problem.limits();
-        return with_width(limits, |limits| match limits {
-            Width::Narrow(scale) => span(problem, &scale),
-            Width::Wide(scale) => span(problem, &scale),
-            Width::Any(scale) => span(problem, &scale),
-        });
+        return match width(&limits) {
+            Width::Narrow => span::<i128>(problem, &Scale::new(limits)),
+            Width::Wide => span::<Wide>(problem, &Scale::new(limits)),
+            Width::Any => span::<BigInt>(problem, &Scale::new(limits)),
+        };
     }
     let task = Task::new(problem)?;
-    let mut limits = problem.limits();
     let areas = match problem.policy.mode {
         Mode::OneToOne => AreaTable::new(),
         _ => inner::areas(problem, &task.loads(problem), &mut limits),
     };
-    with_width(limits, |limits| match limits {
-        Width::Narrow(scale) => several(problem, &task, &areas, &scale),
-        Width::Wide(scale) => several(problem, &task, &areas, &scale),
-        Width::Any(scale) => several(problem, &task, &areas, &scale),
-    })
-}
-
-enum Width {
-    Narrow(Scale<i128>),
-    Wide(Scale<Wide>),
-    Any(Scale<BigInt>),
-}
-
-fn with_width<T>(limits: Limits, then: impl FnOnce(Width) -> T) -> T {
-    let fits = |room: Option<u64>| room.is_some_and(|room| limits.bits() <= room);
-    if fits(i128::ROOM) {
-        then(Width::Narrow(Scale::new(limits)))
-    } else if fits(Wide::ROOM) {
-        then(Width::Wide(Scale::new(limits)))
-    } else {
-        then(Width::Any(Scale::new(limits)))
+    match width(&limits) {
+        Width::Narrow => several::<i128>(problem, &task, &areas, &Scale::new(limits)),
+        Width::Wide => several::<Wide>(problem, &task, &areas, &Scale::new(limits)),
+        Width::Any => several::<BigInt>(problem, &task, &areas, &Scale::new(limits)),
     }
 }
 
 /// The sets of kinds of core to be tried in one-to-one: `core_kinds` counts kinds, which does not add up over cores, so each set
-/// is a search of its own. A set of which one kind is not used costs more than the set without it, which is tried as well.
+/// is a search of its own, small sets first. A set of which one kind is not used costs more than the set without it, which is
+/// tried as well.
 fn kinds(problem: &Problem<'_>) -> Vec<Vec<u32>> {
     let all = &problem.index.kinds;
     if all.len() <= 1 || problem.policy.mode != Mode::OneToOne {
@@ -80,14 +84,16 @@ fn kinds(problem: &Problem<'_>) -> Vec<Vec<u32>> {
     }
     let sets = 1..1_u64 << all.len().min(12);
     let member = |set: u64| move |(i, _): &(usize, &u32)| set >> (*i).min(11) & 1 == 1;
-    sets.map(|set| {
+    let of = |set: u64| {
         all.iter()
             .enumerate()
             .filter(member(set))
-            .map(|(_, k)| *k)
+            .map(|(_, kind)| *kind)
             .collect()
-    })
-    .collect()
+    };
+    let mut sets: Vec<Vec<u32>> = sets.map(of).collect();
+    sets.sort_by_key(Vec::len);
+    sets
 }
 
 /// The best set of host nodes for a guest that may span them, and a bound where that is not proved.
@@ -159,6 +165,9 @@ fn span<W: Number>(problem: &Problem<'_>, scale: &Scale<W>) -> Option<Solution> 
     for kinds in kinds(problem) {
         let accepts = |kind: u32| kinds.contains(&kind);
         let extra = scale.of(Item::CoreKinds, kinds.len() as u64 - 1);
+        if best.as_ref().is_some_and(|best| best.cost < extra) {
+            break;
+        }
         let count = problem.index.nodes.len();
         let take = |nodes: &[usize]| {
             let nodes = nodes.iter().map(|n| &problem.index.nodes[*n]);
@@ -227,6 +236,9 @@ fn several<W: Number>(
     for kinds in kinds(problem) {
         let accepts = |kind: u32| kinds.contains(&kind);
         let extra = scale.of(Item::CoreKinds, kinds.len() as u64 - 1);
+        if best.as_ref().is_some_and(|best| best.cost < extra) {
+            break;
+        }
         let inner = Inner::of_cpus(problem, &prices, &accepts, &|n| most[n]);
         let Some(placed) = task.place(problem, scale, &inner) else {
             continue;
@@ -296,5 +308,82 @@ impl<W: Number> Candidate<W> {
             hosts: self.hosts,
             cpus: self.cpus,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::guest::Guest;
+    use crate::placement::testing::{claims, explicit, guest, host, pinned};
+    use crate::policy::{Overlap, Policy, Smt};
+
+    fn bits(mask: u32) -> String {
+        let set = (0..32).filter(|i| mask >> i & 1 == 1).map(crate::id::CpuId);
+        set.collect::<CpuSet>().to_string()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+        #[test]
+        fn numbers_of_all_widths_find_the_same(
+            sizes in prop::collection::vec((1_u32..7, prop::option::weighted(0.2, 0_u32..4)), 1..6),
+            one in 0_u32..20,
+            held in (any::<u32>(), any::<u32>()),
+            crowd in prop::collection::vec((any::<u32>(), 1_u32..9), 0..6),
+            mode in 0_usize..4,
+            smt in 0_usize..4,
+            overlap in 0_usize..3,
+        ) {
+            let host = host(4, 2, 2, 2);
+            let guest: Guest = if one > 0 && one < 15 { guest(1, one) } else { explicit(&sizes) };
+            let mut claims = claims(&bits(held.0 & held.1));
+            for (mask, vcpus) in crowd {
+                claims = pinned(claims, &bits(mask | 3), vcpus);
+            }
+            let policy = Policy {
+                mode: [Mode::OneToOne, Mode::OneToOne, Mode::Numa, Mode::L3][mode],
+                smt: Smt::ALL[smt],
+                overlap: Overlap::ALL[overlap],
+                ..Policy::default()
+            };
+            let problem = Problem::new(&host, &guest, &claims, &policy, false);
+            let found = |width| {
+                let found = solve_with(&problem, |_| width);
+                found.map(|s| (s.cost, s.hosts, s.cpus, s.bound))
+            };
+            let narrow = found(Width::Narrow);
+            prop_assert_eq!(&found(Width::Wide), &narrow);
+            prop_assert_eq!(&found(Width::Any), &narrow);
+        }
+    }
+
+    #[test]
+    fn the_numbers_are_as_wide_as_the_costs_need() {
+        let host = host(4, 4, 8, 2);
+        let guest = guest(1, 8);
+        let policy = Policy {
+            mode: Mode::OneToOne,
+            ..Policy::default()
+        };
+        let width = |masks: u32| {
+            let mut claims = claims("0");
+            for last in 1..=masks {
+                claims = pinned(claims, &format!("0-{last}"), 1);
+            }
+            narrowest(&Problem::new(&host, &guest, &claims, &policy, false).limits())
+        };
+        assert_eq!(width(0), Width::Narrow);
+        assert_eq!(width(60), Width::Wide);
+        // there is no width for any host
+        let any = Limits {
+            denominator: num_bigint::BigUint::from(1_u32) << 900_u32,
+            ..Limits::new(Item::ALL)
+        };
+        let mut any = any;
+        any.set(Item::Crowding, num_bigint::BigUint::from(1_u32) << 900_u32);
+        assert_eq!(narrowest(&any), Width::Any);
     }
 }

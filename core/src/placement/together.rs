@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::cost::Item;
+use super::fits;
 use super::inner::{Inner, Load};
 use super::nodes::{Task, nowhere, saved};
 use super::number::Number;
@@ -151,23 +152,23 @@ impl<W: Number> Space for Together<'_, W> {
     fn bound(&mut self) -> Option<W> {
         let mut bound = self.sum(false)?;
         let left = &self.free[self.row.len()..];
-        let (mut empty, mut rest, mut largest) = (0, 0, 0);
-        let mut saved: Vec<&W> = Vec::new();
-        for (n, vnodes) in self.there.iter().enumerate() {
-            let space = self.room[n] - Task::load(self.problem, n, vnodes).1.min(self.room[n]);
-            rest += space;
-            largest = largest.max(space);
-            if vnodes.is_empty() {
-                empty += 1;
-                saved.push(&self.saved[n]);
-            }
-        }
-        let sizes = left.iter().map(|v| self.problem.vnodes[*v].size());
-        if sizes.clone().sum::<usize>() > rest || sizes.max().unwrap_or(0) > largest {
+        let there = |n: usize| Task::load(self.problem, n, &self.there[n]).1;
+        let rooms = (0..self.there.len()).map(|n| self.room[n].saturating_sub(there(n)));
+        let sizes: Vec<usize> = left
+            .iter()
+            .map(|v| self.problem.vnodes[*v].size())
+            .collect();
+        let largest = sizes.iter().max().copied().unwrap_or(0);
+        if fits::too_small(rooms.clone(), &sizes) || !rooms.clone().any(|room| room >= largest) {
             return None;
         }
+        // host nodes that nobody uses yet, as far as one of those left could
+        let smallest = sizes.iter().min().copied().unwrap_or(0);
+        let empty = |n: &usize| self.there[*n].is_empty() && self.room[*n] >= smallest;
+        let unused: Vec<usize> = (0..self.there.len()).filter(empty).collect();
+        let mut saved: Vec<&W> = unused.iter().map(|n| &self.saved[*n]).collect();
         // those beyond the empty host nodes share
-        for _ in empty..left.len() {
+        for _ in unused.len()..left.len() {
             bound.add(&self.one[SHARED]);
         }
         // what the host nodes that may still be used save at most

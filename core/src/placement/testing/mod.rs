@@ -1,9 +1,12 @@
 //! Small hosts and guests for tests, in few words.
 
 mod brute;
+mod budget;
 mod cost;
 mod modes;
 mod rfc;
+mod threads;
+mod words;
 
 use crate::claims::{Claims, SetPinned};
 use crate::guest::{Guest, GuestName, GuestParts, VirtualNode};
@@ -14,7 +17,7 @@ use crate::policy::{Mode, Overlap, Policy, Smt};
 
 /// A host in words: so many host nodes, L3s in a node, cores in an L3, threads in a core. CPU ids count threads first
 /// (`blocked`), or run through all cores once for each thread, as firmware does.
-pub(super) fn host(nodes: u32, l3s: u32, cores: u32, threads: u32) -> Host {
+pub(in crate::placement) fn host(nodes: u32, l3s: u32, cores: u32, threads: u32) -> Host {
     let total = nodes * l3s * cores;
     let mut host = Host::default();
     for core in 0..total {
@@ -53,12 +56,12 @@ pub(super) fn host(nodes: u32, l3s: u32, cores: u32, threads: u32) -> Host {
 }
 
 /// The host of the RFC: 4 nodes of 4 cores with 2 threads, two cores to an L3; node 0 has CPUs 0-3,16-19.
-pub(super) fn epyc() -> Host {
+pub(in crate::placement) fn epyc() -> Host {
     host(4, 2, 2, 2)
 }
 
 /// Takes CPUs offline.
-pub(super) fn offline(host: &mut Host, cpus: &str) {
+pub(in crate::placement) fn offline(host: &mut Host, cpus: &str) {
     host.offline = cpus.parse().unwrap();
     let offline = host.offline.clone();
     host.cpus.retain(|cpu| !offline.contains(cpu.id));
@@ -76,12 +79,12 @@ pub(super) fn offline(host: &mut Host, cpus: &str) {
 }
 
 /// A guest with `numa: 1`: so many sockets of so many cores. With one socket it may span.
-pub(super) fn guest(sockets: u32, cores: u32) -> Guest {
+pub(in crate::placement) fn guest(sockets: u32, cores: u32) -> Guest {
     Guest::new(GuestParts::new("100", sockets, cores).with_numa()).unwrap()
 }
 
 /// A guest with numaN lines: the size of each virtual node and the host node it names.
-pub(super) fn explicit(nodes: &[(u32, Option<u32>)]) -> Guest {
+pub(in crate::placement) fn explicit(nodes: &[(u32, Option<u32>)]) -> Guest {
     let mut parts = GuestParts::new("100", 1, nodes.iter().map(|(size, _)| size).sum());
     let mut next = 0;
     parts.numa = true;
@@ -104,18 +107,18 @@ pub(super) fn explicit(nodes: &[(u32, Option<u32>)]) -> Guest {
 }
 
 /// The plan of a guest that is alone on a host.
-pub(super) fn made(host: &Host, guest: &Guest, policy: &Policy) -> Plan {
+pub(in crate::placement) fn made(host: &Host, guest: &Guest, policy: &Policy) -> Plan {
     plan(host, guest, &Claims::default(), policy).unwrap()
 }
 
 /// The masks of all vCPUs, one after the other.
-pub(super) fn masks(plan: &Plan) -> String {
+pub(in crate::placement) fn masks(plan: &Plan) -> String {
     let masks = plan.vcpus.iter().map(|placed| placed.cpus.to_string());
     masks.collect::<Vec<String>>().join(" ")
 }
 
 /// The host nodes of all virtual nodes, one after the other.
-pub(super) fn hosts(plan: &Plan) -> String {
+pub(in crate::placement) fn hosts(plan: &Plan) -> String {
     let hosts = plan
         .virtual_nodes
         .iter()
@@ -124,7 +127,7 @@ pub(super) fn hosts(plan: &Plan) -> String {
 }
 
 /// A policy of a mode.
-pub(super) fn policy(mode: Mode) -> Policy {
+pub(in crate::placement) fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
         ..Policy::default()
@@ -132,7 +135,7 @@ pub(super) fn policy(mode: Mode) -> Policy {
 }
 
 /// One-to-one with smt and overlap.
-pub(super) fn one_to_one(smt: Smt, overlap: Overlap) -> Policy {
+pub(in crate::placement) fn one_to_one(smt: Smt, overlap: Overlap) -> Policy {
     Policy {
         mode: Mode::OneToOne,
         smt,
@@ -142,7 +145,7 @@ pub(super) fn one_to_one(smt: Smt, overlap: Overlap) -> Policy {
 }
 
 /// Claims of guest 200.
-pub(super) fn claims(cpus: &str) -> Claims {
+pub(in crate::placement) fn claims(cpus: &str) -> Claims {
     let cpus: crate::idset::CpuSet = cpus.parse().unwrap();
     let mut claims = Claims::default();
     for cpu in cpus.iter() {
@@ -154,7 +157,7 @@ pub(super) fn claims(cpus: &str) -> Claims {
 }
 
 /// Adds vCPUs of guest 300 with a mask of several CPUs.
-pub(super) fn pinned(mut claims: Claims, mask: &str, vcpus: u32) -> Claims {
+pub(in crate::placement) fn pinned(mut claims: Claims, mask: &str, vcpus: u32) -> Claims {
     let guest = GuestName(String::from("300"));
     claims.set_pinned.push(SetPinned {
         guest,
