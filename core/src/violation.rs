@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::guest::GuestName;
 use crate::id::{NodeId, VnodeId};
-use crate::idset::{CpuSet, VcpuSet};
+use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::placement::Change;
 use crate::placement::room::{NodeRoom, Taken, Unit};
 
@@ -173,8 +173,8 @@ pub enum Violation {
     },
     /// Virtual nodes each of which would fit, but not together.
     #[error(
-        "virtual nodes {} need {wanted} {unit} together{}{}",
-        ids(virtual_nodes),
+        "{} {wanted} {unit} together{}{}",
+        need(virtual_nodes),
         rooms(host_nodes, offline),
         mend(change.as_ref())
     )]
@@ -202,8 +202,29 @@ pub enum Violation {
     },
 }
 
+/// What each host node has. Those from which nothing was taken and that have the same are named together, where the first of
+/// them stands.
 fn rooms(host_nodes: &[NodeRoom], offline: &CpuSet) -> String {
-    let mut rooms: Vec<String> = host_nodes.iter().map(ToString::to_string).collect();
+    let whole = |room: &NodeRoom| room.taken.is_empty().then_some((room.usable, room.online));
+    let mut rooms: Vec<String> = Vec::new();
+    for (i, room) in host_nodes.iter().enumerate() {
+        let like = |other: &&NodeRoom| whole(room).is_some() && whole(other) == whole(room);
+        if host_nodes[..i].iter().any(|other| like(&other)) {
+            continue;
+        }
+        let alike: NodeSet = host_nodes[i..]
+            .iter()
+            .filter(like)
+            .map(|r| r.host_node)
+            .collect();
+        rooms.push(match alike.len() {
+            0 | 1 => room.to_string(),
+            _ => format!(
+                "host nodes {alike} have {} of {} each",
+                room.usable, room.online
+            ),
+        });
+    }
     if !offline.is_empty() {
         rooms.push(format!("cpu(s) {offline} of the host are offline"));
     }
@@ -223,6 +244,13 @@ fn takers(taken: &[Taken]) -> String {
 
 fn mend(change: Option<&Change>) -> String {
     change.map_or_else(String::new, |change| format!("; it fits with {change}"))
+}
+
+fn need(virtual_nodes: &[VnodeId]) -> String {
+    match virtual_nodes {
+        [one] => format!("virtual node {one} needs"),
+        _ => format!("virtual nodes {} need", ids(virtual_nodes)),
+    }
 }
 
 fn ids(virtual_nodes: &[VnodeId]) -> String {
@@ -254,5 +282,47 @@ impl Violation {
             | Self::NoSuchHostNode { change, .. } => *change = mend,
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::room::Taker;
+
+    fn room(host_node: u32, usable: u32, taken: Option<&str>) -> NodeRoom {
+        let taken = taken.map(|cpus| Taken {
+            by: Taker::Affinity,
+            cpus: cpus.parse().unwrap(),
+        });
+        NodeRoom {
+            host_node: NodeId(host_node),
+            usable,
+            online: 8,
+            taken: taken.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn host_nodes_with_the_same_room_are_named_together() {
+        let host_nodes = vec![
+            room(0, 8, None),
+            room(1, 6, Some("4-5")),
+            room(2, 8, None),
+            room(3, 8, None),
+        ];
+        let refused = Violation::NotEnoughTogether {
+            virtual_nodes: vec![VnodeId(0)],
+            wanted: 40,
+            unit: Unit::Cpus,
+            host_nodes,
+            offline: CpuSet::new(),
+            change: None,
+        };
+        assert_eq!(
+            refused.to_string(),
+            "virtual node 0 needs 40 cpus together, but host nodes 0,2-3 have 8 of 8 each; host node 1 has 6 of 8 (affinity \
+             leaves out cpu(s) 4-5)"
+        );
     }
 }
