@@ -32,7 +32,13 @@ struct Answer {
 
 fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|e| misused(&e));
-    let answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
+    let mut answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
+    if cli.global.format == Format::Text
+        && render::paint::wanted(cli.global.color)
+        && !writes_a_file(&cli)
+    {
+        answer.out = render::paint::paint(&answer.out);
+    }
     let written = io::stdout().lock().write_all(answer.out.as_bytes());
     match written {
         // A reader that has seen enough (`numapin topology | head`) is no fault.
@@ -61,6 +67,11 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Record(args) => command::record::run(global, args),
         Command::Simulate(args) => command::simulate::run(global, args),
     }
+}
+
+/// Whether the answer is a file for programs: `record -` is piped into one.
+fn writes_a_file(cli: &Cli) -> bool {
+    matches!(cli.command, Command::Record(_))
 }
 
 /// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.

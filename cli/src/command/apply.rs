@@ -29,6 +29,9 @@ pub(crate) fn run(global: &Global, args: &Apply) -> Result<Answer, Fault> {
     };
     let mut warn = Vec::new();
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    if global.verbose {
+        tell(&node.told());
+    }
     let applied = flow::apply(&mut node, &which, &over, &how, &mut warn);
     warn.iter().for_each(|line| tell(line));
     let refused = match applied? {

@@ -90,6 +90,9 @@ fn plan_all(
 ) -> Result<Outcome, Fault> {
     let mut warn = Vec::new();
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    if global.verbose {
+        tell(&node.told());
+    }
     let mut plans: Vec<Planned> = Vec::new();
     let (mut why, mut refused) = (Vec::new(), Vec::new());
     let named = match guests {

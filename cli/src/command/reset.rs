@@ -27,6 +27,9 @@ pub(crate) fn run(global: &Global, args: &Reset) -> Result<Answer, Fault> {
     };
     let mut warn = Vec::new();
     let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    if global.verbose {
+        tell(&node.told());
+    }
     let resets = flow::reset(&mut node, vmid, &how, &mut warn);
     warn.iter().for_each(|line| tell(line));
     let resets = resets?;

@@ -17,6 +17,9 @@ pub(crate) fn run(global: &Global, args: &Status) -> Result<Answer, Fault> {
         .collect::<Result<_, _>>()?;
     let mut warn = Vec::new();
     let node = Node::read(intent::root(global)?, &mut warn)?;
+    if global.verbose {
+        tell(&node.told());
+    }
     let guests = match vmids.as_slice() {
         [] => survey::all(&node, &mut warn)?,
         vmids => vmids

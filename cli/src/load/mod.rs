@@ -82,6 +82,24 @@ impl Node {
         Ok(node)
     }
 
+    /// What was read, on one line, for `--verbose`.
+    pub(crate) fn told(&self) -> String {
+        let place = match &self.root {
+            Root::Live(_) => "this machine".to_owned(),
+            Root::Captured(root) => format!(
+                "the machine below {} (nothing real is touched)",
+                root.dir().display()
+            ),
+        };
+        format!(
+            "read {place}: {} cpu(s) online on {} host node(s), {} QEMU process(es), {} plan(s) kept",
+            self.host.cpus.len(),
+            self.host.nodes.len(),
+            self.live.guests.len(),
+            self.ledger.alive.len()
+        )
+    }
+
     /// Looks again at what runs and what was planned.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 pub(crate) mod explain;
 pub(crate) mod json;
+pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod prometheus;
 pub(crate) mod report;

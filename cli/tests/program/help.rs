@@ -2,7 +2,7 @@
 
 use rstest::rstest;
 
-use crate::support::numapin;
+use crate::support::{Lab, numapin};
 
 const COMMANDS: [&str; 6] = ["topology", "check", "plan", "apply", "simulate", "record"];
 
@@ -102,4 +102,35 @@ fn wrong_usage_is_told_for_people_and_for_programs(#[case] args: &[&str], #[case
             serde_json::json!({"schema": 1, "error": {"kind": "usage", "message": says}});
         assert_eq!(run.json(), document);
     }
+}
+
+#[test]
+fn colours_come_only_where_they_are_wanted() {
+    let lab = Lab::rfc();
+    lab.config(100, "cores: 2\n");
+    let plan = |more: &[&str]| {
+        lab.run(&[&["plan", "100", "--mode", "numa"], more].concat())
+            .quiet(0)
+            .out
+    };
+    let plain = plan(&[]);
+    assert!(
+        plain.starts_with("guest 100:") && !plain.contains('\x1b'),
+        "{plain}"
+    );
+    assert_eq!(plan(&["--color", "never"]), plain);
+    let painted = plan(&["--color", "always"]);
+    assert!(painted.starts_with("\x1b[1mguest 100:"), "{painted}");
+    let json = plan(&["--color", "always", "--format", "json"]);
+    assert!(json.starts_with('{') && !json.contains('\x1b'), "{json}");
+}
+
+#[test]
+fn verbose_tells_what_was_read() {
+    let lab = Lab::rfc();
+    lab.config(100, "cores: 2\n");
+    let run = lab.run(&["plan", "100", "--mode", "numa", "-v"]).ended(0);
+    let told = "numapin: read the machine below ROOT (nothing real is touched): 32 cpu(s) online on 4 host node(s), 0 QEMU \
+                process(es), 0 plan(s) kept\n";
+    assert_eq!(run.err, told);
 }
