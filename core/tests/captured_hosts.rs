@@ -9,27 +9,16 @@
     reason = "helpers of tests, which clippy takes for library code here"
 )]
 
-use std::path::{Path, PathBuf};
+mod data;
+
+use std::path::Path;
 use std::process::Command;
 
+use data::data;
 use numapin_core::host::{Host, cpuset, pci, sysfs};
 use numapin_core::root::Root;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// The directory of the data, or `None` where the test passes over it.
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("NUMAPIN_DATA").map(PathBuf::from);
-    let required = std::env::var("NUMAPIN_REQUIRE").unwrap_or_default();
-    assert!(
-        data.is_some() || !required.split(',').any(|word| word.trim() == "data"),
-        "NUMAPIN_REQUIRE asks for data, and NUMAPIN_DATA is unset"
-    );
-    if data.is_none() {
-        eprintln!("passed over: NUMAPIN_DATA is unset, so there are no captured hosts");
-    }
-    data
-}
 
 /// A machine unpacked from `kind/name.tar.xz`.
 struct Machine {
@@ -90,7 +79,9 @@ fn reading(host: &Host) -> Value {
 
 #[test]
 fn captured_hosts_read_as_expected() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("captured hosts") else {
+        return;
+    };
     let mut names: Vec<String> = std::fs::read_dir(data.join("hosts"))
         .unwrap()
         .filter_map(|entry| {
@@ -114,7 +105,9 @@ fn captured_hosts_read_as_expected() {
 
 #[test]
 fn captured_hosts_tell_what_else_there_is() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("captured hosts") else {
+        return;
+    };
     let allowed = |m: &Machine| {
         let allowed = cpuset::allowed(&m.root, &m.host.online(), None, None).unwrap();
         allowed.map(|cpus| cpus.to_string())
@@ -163,7 +156,9 @@ type Expected = fn(u32) -> (u32, i32, u32, u32, u32);
 
 #[test]
 fn recorded_hosts_read_as_they_were_booted() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("captured hosts") else {
+        return;
+    };
     // The shapes are those of the QEMU guests that were recorded.
     let table: [(&str, u32, Expected, &[&str]); 8] = [
         // 4 dies of 4 cores, each a node with an L3; threads n and n+16.

@@ -9,27 +9,16 @@
     reason = "helpers of tests, which clippy takes for library code here"
 )]
 
+mod data;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use data::data;
 use numapin_core::guest::pve::{self, Parsed, Pending};
 use numapin_core::guest::{Guest, GuestName, flags::Overrides, qmp};
 use serde_json::Value;
-
-/// The directory of the data, or `None` where the test passes over it.
-fn data() -> Option<PathBuf> {
-    let data = std::env::var_os("NUMAPIN_DATA").map(PathBuf::from);
-    let required = std::env::var("NUMAPIN_REQUIRE").unwrap_or_default();
-    assert!(
-        data.is_some() || !required.split(',').any(|word| word.trim() == "data"),
-        "NUMAPIN_REQUIRE asks for data, and NUMAPIN_DATA is unset"
-    );
-    if data.is_none() {
-        eprintln!("passed over: NUMAPIN_DATA is unset, so there are no configs and replies");
-    }
-    data
-}
 
 fn read(path: &Path) -> Parsed {
     let text = fs::read_to_string(path).unwrap();
@@ -52,7 +41,9 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_config_has_the_shape_that_proxmox_gives_it() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("configs and replies") else {
+        return;
+    };
     let pve = data.join("pve");
     let table = fs::read_to_string(pve.join("EXPECTED.tsv")).unwrap();
     let mut rows = table
@@ -92,7 +83,9 @@ fn every_config_has_the_shape_that_proxmox_gives_it() {
 
 #[test]
 fn every_config_is_a_guest() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("configs and replies") else {
+        return;
+    };
     let confs = files(&data.join("pve"));
     let confs: Vec<_> = confs
         .iter()
@@ -118,7 +111,9 @@ fn every_config_is_a_guest() {
 /// Proxmox VE stops at the first thing it does not like when it reads strictly: the first of our warnings, in its words.
 #[test]
 fn warnings_are_those_of_proxmox() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("configs and replies") else {
+        return;
+    };
     let (inputs, expected) = ("pve/parse-config-input", "pve/parse-config-expected");
     let mut told = 0;
     for conf in files(&data.join(inputs)) {
@@ -203,7 +198,9 @@ fn list(reply: &Value) -> &[Value] {
 
 #[test]
 fn recorded_replies_have_the_shape_that_qemu_was_started_with() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("configs and replies") else {
+        return;
+    };
     let mut checked = 0;
     for file in files(&data.join("qmp")) {
         let name = file.display();
@@ -247,7 +244,9 @@ fn recorded_replies_have_the_shape_that_qemu_was_started_with() {
 
 #[test]
 fn hotplug_out_of_order_leaves_gaps() {
-    let Some(data) = data() else { return };
+    let Some(data) = data("configs and replies") else {
+        return;
+    };
     for file in ["hotplug-kvm.json", "hotplug-tcg-thread_multi.json"] {
         let path = data.join("qmp").join(file);
         let steps: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();

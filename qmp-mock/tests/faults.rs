@@ -6,28 +6,11 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Client, mock, tempdir};
-use numapin_qmp_mock::{At, Fault, Guest, Mock, Pick, Script, Then};
+use common::{CPUS, Client, cpus, faulty, guest, mock, tempdir};
+use numapin_qmp_mock::{At, Fault, Mock, Pick, Script, Then};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const CPUS: &str = "query-cpus-fast";
-
-fn guest() -> Guest {
-    Guest::proxmox(100, 1, 4)
-}
-
-fn cpus() -> At {
-    At::Command(CPUS.to_owned())
-}
-
-/// A negotiated client of a mock with one fault.
-fn faulty(fault: Fault) -> (TempDir, Mock, Client) {
-    let (root, mock) = mock(guest(), Script::of(fault));
-    let client = Client::ready(&mock);
-    (root, mock, client)
-}
 
 /// A client that just connected.
 fn connected(fault: Fault) -> (TempDir, Mock, Client) {

@@ -6,28 +6,11 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{Client, mock};
-use numapin_qmp_mock::{At, Fault, Guest, LyingTid, Mock, Pick, Script};
+use common::{CPUS, Client, cpus, faulty, guest, mock};
+use numapin_qmp_mock::{At, Fault, LyingTid, Mock, Pick, Script};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-const CPUS: &str = "query-cpus-fast";
-
-fn guest() -> Guest {
-    Guest::proxmox(100, 1, 4)
-}
-
-fn cpus() -> At {
-    At::Command(CPUS.to_owned())
-}
-
-/// A negotiated client of a mock with one fault.
-fn faulty(fault: Fault) -> (TempDir, Mock, Client) {
-    let (root, mock) = mock(guest(), Script::of(fault));
-    let client = Client::ready(&mock);
-    (root, mock, client)
-}
 
 fn list(reply: &Value, key: &str) -> Vec<i64> {
     let cpus = reply["return"].as_array().unwrap().iter();

@@ -13,6 +13,16 @@
 mod again;
 mod command;
 mod read;
+
+/// The name a guest was started with; a word in its place for one that has none and is called by its process.
+fn or_any(guest: &GuestName) -> &str {
+    if guest.0.starts_with("pid ") {
+        "NAME"
+    } else {
+        &guest.0
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -108,7 +118,8 @@ pub enum LiveWarning {
     /// No task is named like a vCPU.
     #[error(
         "process {pid} is a QEMU whose threads are not named: what its vcpus hold is not seen; start it with \
-         -name {guest},debug-threads=on"
+         -name {},debug-threads=on",
+        or_any(guest)
     )]
     Nameless {
         /// The process.

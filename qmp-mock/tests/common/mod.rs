@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use numapin_qmp_mock::{FakeHost, Guest, Mock, Script, Threads, connect};
+use numapin_qmp_mock::{At, FakeHost, Fault, Guest, Mock, Script, Threads, connect};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -137,4 +137,23 @@ pub fn status(path: &Path, key: &str) -> String {
         .unwrap()
         .1
         .to_owned()
+}
+
+/// The command that most faults are about.
+pub const CPUS: &str = "query-cpus-fast";
+
+/// The guest of the tests of faults: one socket of four cores.
+pub fn guest() -> Guest {
+    Guest::proxmox(100, 1, 4)
+}
+
+pub fn cpus() -> At {
+    At::Command(CPUS.to_owned())
+}
+
+/// A negotiated client of a mock with one fault.
+pub fn faulty(fault: Fault) -> (TempDir, Mock, Client) {
+    let (root, mock) = mock(guest(), Script::of(fault));
+    let client = Client::ready(&mock);
+    (root, mock, client)
 }
