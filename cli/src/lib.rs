@@ -1,0 +1,112 @@
+//! numapin: gives the vCPUs of QEMU guests the right host CPUs.
+//!
+//! Arguments in, an answer out: what is decided is decided in `numapin-core`. The answer goes to standard output, everything
+//! else to standard error. A library, so that tests and benchmarks can step through the rounds of `watch`; `main.rs` only
+//! calls [`main`].
+
+mod args;
+mod command;
+mod fault;
+mod flow;
+mod intent;
+mod load;
+mod planned;
+mod render;
+mod simulate;
+mod survey;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Command, Format};
+use crate::fault::{Exit, Fault};
+
+/// What a command answers.
+struct Answer {
+    /// What goes to standard output, complete with its last newline.
+    out: String,
+    /// How it ended.
+    exit: Exit,
+}
+
+/// Runs the command that was typed, and prints its answer.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::try_parse().unwrap_or_else(|e| misused(&e));
+    let mut answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
+    if cli.global.format == Format::Text
+        && render::paint::wanted(cli.global.color)
+        && !writes_a_file(&cli)
+    {
+        answer.out = render::paint::paint(&answer.out);
+    }
+    let written = io::stdout().lock().write_all(answer.out.as_bytes());
+    match written {
+        // A reader that has seen enough (`numapin topology | head`) is no fault.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            tell(&format!("standard output: {e}"));
+            Exit::Fault.into()
+        }
+        _ => answer.exit.into(),
+    }
+}
+
+fn run(cli: &Cli) -> Result<Answer, Fault> {
+    let global = &cli.global;
+    if global.format == Format::Prometheus && !matches!(cli.command, Command::Status(_)) {
+        return Err(Fault::usage("--format prometheus is for status only"));
+    }
+    match &cli.command {
+        Command::Topology => command::topology::run(global),
+        Command::Plan(args) => command::plan::run(global, args),
+        Command::Check(args) => command::plan::check(global, args),
+        Command::Apply(args) => command::apply::run(global, args),
+        Command::Status(args) => command::status::run(global, args),
+        Command::Reset(args) => command::reset::run(global, args),
+        Command::Set(args) => command::set::set(global, args),
+        Command::Unset(args) => command::set::unset(global, args),
+        Command::Record(args) => command::record::run(global, args),
+        Command::Simulate(args) => command::simulate::run(global, args),
+    }
+}
+
+/// Whether the answer is a file for programs: `record -` is piped into one.
+fn writes_a_file(cli: &Cli) -> bool {
+    matches!(cli.command, Command::Record(_))
+}
+
+/// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.
+fn misused(error: &clap::Error) -> ! {
+    let words: Vec<_> = std::env::args_os().collect();
+    let asked = |pair: &[std::ffi::OsString]| pair == ["--format", "json"];
+    let json = words.windows(2).any(asked) || words.iter().any(|word| word == "--format=json");
+    if json && error.use_stderr() {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let fault = Fault::usage(first.strip_prefix("error: ").unwrap_or(first));
+        let document = render::json::line(&render::json::FaultDocument::from(&fault));
+        // As with any answer: that nobody reads it changes nothing.
+        let _ = writeln!(io::stdout().lock(), "{document}");
+    }
+    error.exit()
+}
+
+/// The answer of a command that ended in a fault: the line on standard error, and for programs a document.
+fn refused(cli: &Cli, fault: &Fault) -> Answer {
+    tell(&fault.message);
+    let out = match cli.global.format {
+        Format::Json => render::json::line(&render::json::FaultDocument::from(fault)) + "\n",
+        Format::Text | Format::Prometheus => String::new(),
+    };
+    Answer {
+        out,
+        exit: fault.kind.exit(),
+    }
+}
+
+/// A line on standard error. That it can't be written is nobody's business.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "numapin: {line}");
+}
