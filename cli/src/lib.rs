@@ -1,8 +1,8 @@
 //! numapin: gives the vCPUs of QEMU guests the right host CPUs.
 //!
 //! Arguments in, an answer out: what is decided is decided in `numapin-core`. The answer goes to standard output, everything
-//! else to standard error. A library, so that tests and benchmarks can step through the rounds of `watch`; `main.rs` only
-//! calls [`main`].
+//! else to standard error. A library, so that tests and benchmarks can step through the rounds of `watch` and run thousands of
+//! commands without a process for each ([`run_words`]); `main.rs` only calls [`main`].
 
 mod args;
 mod command;
@@ -15,6 +15,8 @@ mod render;
 mod simulate;
 mod survey;
 
+use std::cell::RefCell;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
@@ -22,6 +24,17 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command, Format};
 use crate::fault::{Exit, Fault};
+
+/// How a command of [`run_words`] ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ran {
+    /// The exit code, as `numapin --help` lists them.
+    pub code: u8,
+    /// What would have gone to standard output.
+    pub out: String,
+    /// The lines that would have gone to standard error, without the program's name.
+    pub told: Vec<String>,
+}
 
 /// What a command answers.
 struct Answer {
@@ -50,6 +63,35 @@ pub fn main() -> ExitCode {
             Exit::Fault.into()
         }
         _ => answer.exit.into(),
+    }
+}
+
+/// Runs the command of these words (without the program's name) as [`main`] does, and prints nothing: for tests and
+/// benchmarks.
+#[must_use]
+pub fn run_words<I, W>(words: I) -> Ran
+where
+    I: IntoIterator<Item = W>,
+    W: Into<OsString>,
+{
+    let words = words.into_iter().map(Into::into);
+    let cli = match Cli::try_parse_from([OsString::from("numapin")].into_iter().chain(words)) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let lines = e.to_string().lines().map(str::to_owned).collect();
+            return Ran {
+                code: u8::try_from(e.exit_code()).unwrap_or(Exit::Usage as u8),
+                out: String::new(),
+                told: lines,
+            };
+        }
+    };
+    TOLD.set(Some(Vec::new()));
+    let answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
+    Ran {
+        code: answer.exit as u8,
+        out: answer.out,
+        told: TOLD.take().unwrap_or_default(),
     }
 }
 
@@ -106,7 +148,22 @@ fn refused(cli: &Cli, fault: &Fault) -> Answer {
     }
 }
 
+thread_local! {
+    /// What this thread tells, where it is kept instead of printed.
+    static TOLD: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
 /// A line on standard error. That it can't be written is nobody's business.
 fn tell(line: &str) {
+    let kept = TOLD.with_borrow_mut(|told| match told {
+        Some(told) => {
+            told.push(line.to_owned());
+            true
+        }
+        None => false,
+    });
+    if kept {
+        return;
+    }
     let _ = writeln!(io::stderr().lock(), "numapin: {line}");
 }
