@@ -4,7 +4,7 @@ use numapin_core::report::Report;
 use serde::Serialize;
 
 use super::SCHEMA;
-use super::plan::{PlanBody, body};
+use super::plan::{self, PlanBody};
 use crate::flow::{Applied, Change};
 
 /// The answer of `apply`.
@@ -27,7 +27,10 @@ impl<'a> ApplyDocument<'a> {
     pub(crate) fn new(applied: &'a Applied) -> Self {
         Self {
             schema: SCHEMA,
-            plan: body(&applied.planned),
+            plan: match applied.kept {
+                true => plan::kept(&applied.planned),
+                false => plan::body(&applied.planned),
+            },
             kept: applied.kept,
             changes: &applied.changes,
             notes: &applied.notes,

@@ -35,7 +35,8 @@ pub(super) struct PlanBody<'a> {
     virtual_nodes: &'a [PlacedNode],
     vcpus: &'a [PlacedVcpu],
     threads: &'a ThreadMasks,
-    cost: &'a Cost,
+    /// Null for a plan that was kept: its cost was that of another moment.
+    cost: Option<&'a Cost>,
     optimal: bool,
     bound: Option<&'a Cost>,
     notes: Vec<NoteBody<'a>>,
@@ -137,7 +138,7 @@ pub(super) fn body(planned: &Planned) -> PlanBody<'_> {
         virtual_nodes: &plan.virtual_nodes,
         vcpus: &plan.vcpus,
         threads: &plan.threads,
-        cost: &plan.cost,
+        cost: Some(&plan.cost),
         optimal: plan.optimal,
         bound: plan.bound.as_ref(),
         notes: plan
@@ -149,6 +150,14 @@ pub(super) fn body(planned: &Planned) -> PlanBody<'_> {
             })
             .collect(),
         why: None,
+    }
+}
+
+/// A plan that was kept for a process.
+pub(super) fn kept(planned: &Planned) -> PlanBody<'_> {
+    PlanBody {
+        cost: None,
+        ..body(planned)
     }
 }
 
