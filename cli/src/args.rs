@@ -101,6 +101,11 @@ pub(crate) enum Command {
     /// Capture this host's topology in one text file, for a bug report or CI
     #[command(after_help = "Example: numapin record host.txt")]
     Record(Record),
+    /// Man pages, shell completions and the schema of the JSON answers, on standard output
+    #[command(
+        after_help = "Example: numapin generate completions bash > /etc/bash_completion.d/numapin"
+    )]
+    Generate(Generate),
 }
 
 /// A command about one guest.
@@ -203,6 +208,45 @@ pub(crate) struct Record {
     /// Where the host comes from, kept in the file's head.
     #[arg(long, value_name = "TEXT")]
     pub(crate) provenance: Option<String>,
+}
+
+/// `numapin generate`.
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    #[command(subcommand)]
+    pub(crate) what: Generated,
+}
+
+/// What can be generated.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Generated {
+    /// A man page in roff: of numapin, or of one of its commands
+    #[command(after_help = "Example: numapin generate man plan > numapin-plan.1")]
+    Man {
+        /// The command; without: numapin itself.
+        #[arg(value_name = "COMMAND")]
+        command: Option<String>,
+    },
+    /// Completions for a shell
+    #[command(
+        after_help = "Example: numapin generate completions fish > ~/.config/fish/completions/numapin.fish"
+    )]
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+}
+
+/// A shell that completions are generated for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// GNU bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
 }
 
 /// What is laid over a guest's config and policy, key by key.

@@ -111,12 +111,13 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Unset(args) => command::set::unset(global, args),
         Command::Record(args) => command::record::run(global, args),
         Command::Simulate(args) => command::simulate::run(global, args),
+        Command::Generate(args) => command::generate::run(args),
     }
 }
 
 /// Whether the answer is a file for programs: `record -` is piped into one.
 fn writes_a_file(cli: &Cli) -> bool {
-    matches!(cli.command, Command::Record(_))
+    matches!(cli.command, Command::Record(_) | Command::Generate(_))
 }
 
 /// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.

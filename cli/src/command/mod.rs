@@ -1,6 +1,7 @@
 //! One file a command: what is read, what is asked of the engine, what is printed.
 
 pub(crate) mod apply;
+pub(crate) mod generate;
 pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod reset;

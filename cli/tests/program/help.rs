@@ -65,6 +65,48 @@ fn every_command_has_an_example() {
 }
 
 #[test]
+fn every_command_has_a_man_page() {
+    for command in commands().iter().filter(|command| *command != "help") {
+        let page = numapin(["generate", "man", command]).quiet(0).out;
+        let title = format!(".TH numapin-{command} 1 ");
+        assert!(page.contains(&title), "{page}");
+        for section in ["NAME", "SYNOPSIS", "EXAMPLE", "\"EXIT STATUS\"", "FILES"] {
+            assert!(
+                page.contains(&format!(".SH {section}\n")),
+                "{section} is missing in\n{page}"
+            );
+        }
+    }
+    let page = numapin(["generate", "man"]).quiet(0).out;
+    assert!(
+        page.contains("numapin\\-status(1)") && !page.contains("numapin\\-help"),
+        "{page}"
+    );
+    let run = numapin(["generate", "man", "frobnicate"]).ended(2);
+    assert!(
+        run.err
+            .starts_with("numapin: there is no command \"frobnicate\""),
+        "{}",
+        run.err
+    );
+}
+
+#[rstest]
+#[case("bash", "complete -F _numapin")]
+#[case("zsh", "#compdef numapin")]
+#[case("fish", "complete -c numapin")]
+fn completions_know_every_command(#[case] shell: &str, #[case] says: &str) {
+    let script = numapin(["generate", "completions", shell]).quiet(0).out;
+    assert!(script.contains(says), "{script}");
+    for command in commands() {
+        assert!(
+            script.contains(&command),
+            "{command} is missing in\n{script}"
+        );
+    }
+}
+
+#[test]
 fn the_version_is_that_of_the_package() {
     let line = concat!("numapin ", env!("CARGO_PKG_VERSION"), "\n");
     assert_eq!(numapin(["--version"]).quiet(0).out, line);
