@@ -22,5 +22,6 @@ pub mod qmp;
 pub mod reconcile;
 pub mod report;
 pub mod root;
+pub mod steps;
 pub mod thread;
 pub mod violation;

@@ -11,6 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::steps::Steps;
+
 /// The machine that is read, and acted on.
 #[derive(Debug, Clone)]
 pub enum Root {
@@ -31,6 +33,7 @@ pub struct LiveRoot {
 pub struct CapturedRoot {
     dir: PathBuf,
     places: Places,
+    steps: Steps,
 }
 
 #[derive(Debug, Clone)]
@@ -70,6 +73,7 @@ impl Root {
         Ok(Self::Captured(CapturedRoot {
             dir: dir.to_owned(),
             places: Places::below(dir),
+            steps: Steps::below(dir),
         }))
     }
 
@@ -93,6 +97,7 @@ impl Root {
         Ok(Self::Captured(CapturedRoot {
             dir: dir.to_owned(),
             places,
+            steps: Steps::default(),
         }))
     }
 
@@ -132,6 +137,17 @@ impl Root {
         &self.places().dev
     }
 
+    /// Right before an effect: below a captured root it counts as one of its [`Steps`], on this machine nothing happens.
+    ///
+    /// # Errors
+    /// A test of a captured root wants it refused.
+    pub fn step(&self, what: fmt::Arguments<'_>) -> io::Result<()> {
+        match self {
+            Self::Live(_) => Ok(()),
+            Self::Captured(root) => root.steps.step(what),
+        }
+    }
+
     fn places(&self) -> &Places {
         match self {
             Self::Live(root) => &root.places,
@@ -157,6 +173,12 @@ impl CapturedRoot {
     #[must_use]
     pub fn proc(&self) -> &Path {
         &self.places.proc
+    }
+
+    /// The steps that a test of it counts.
+    #[must_use]
+    pub fn steps(&self) -> &Steps {
+        &self.steps
     }
 }
 

@@ -1,16 +1,16 @@
 //! `numapin set` and `numapin unset`: the line of one guest in numapin.conf.
 
-use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use numapin_core::claims::Lock;
+use numapin_core::guest::pve::passthrough;
 use numapin_core::id::Vmid;
 use numapin_core::policy::{NodeConf, Policy, set_line, unset_line};
 use numapin_core::root::{self, Root};
-use tempfile::NamedTempFile;
 
 use crate::Answer;
 use crate::args::{Format, Global, Set, Unset};
@@ -112,35 +112,60 @@ fn edit(
     // Against another one on this node. Other nodes, and editors, are found out by what they wrote.
     let _lock = Lock::acquire(root, &format!("numapin {command}"), WAIT).map_err(Fault::system)?;
     let path = conf_path(root);
+    let fresh = fresh(root, &path);
+    let at = |e: io::Error| Fault::system(format!("{}: {e}", path.display()));
+    // One left by a killed program: the lock is ours, so nobody on this node is writing it.
+    remove(root, &fresh).map_err(at)?;
     let old = root::read_text(&path)?;
     let text = change(old.as_deref().unwrap_or_default());
     if text == old.as_deref().unwrap_or_default() {
         return Ok((false, text));
     }
-    let written = write(&path, old.as_deref(), &text);
-    written.map_err(|e| Fault::system(format!("{}: {e}", path.display())))?;
+    let written = write(root, &fresh, &path, old.as_deref(), &text);
+    if written.is_err() {
+        // Of no use; why it was not written is what counts.
+        let _ = fs::remove_file(&fresh);
+    }
+    written.map_err(at)?;
     Ok((true, text))
 }
 
-fn write(path: &Path, old: Option<&str>, text: &str) -> std::io::Result<()> {
-    // In the same directory: a file is replaced at once only within a file system.
-    let dir = path.parent().unwrap_or(Path::new("."));
+/// A name that no other node of the cluster uses: /etc/pve is the same on all of them.
+fn fresh(root: &Root, path: &Path) -> PathBuf {
+    let node = passthrough::node_name(root).ok().flatten();
+    let mut node = node.unwrap_or_default();
+    node.retain(|c| c.is_ascii_alphanumeric() || c == '-');
+    path.with_file_name(format!(".numapin.conf.{node}.new"))
+}
+
+fn remove(root: &Root, path: &Path) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        root.step(format_args!("remove what a killed set left"))?;
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+/// Writes the file whole or not at all, beside it first: a file is replaced at once only within a file system.
+fn write(root: &Root, fresh: &Path, path: &Path, old: Option<&str>, text: &str) -> io::Result<()> {
     let mode = fs::metadata(path).map_or(0o644, |meta| meta.permissions().mode() & 0o777);
-    let mut file = NamedTempFile::with_prefix_in(".numapin.conf.", dir)?;
+    root.step(format_args!("create a new numapin.conf"))?;
+    let mut file = File::create_new(fresh)?;
+    root.step(format_args!("write the new numapin.conf"))?;
     file.write_all(text.as_bytes())?;
     // pmxcfs gives every file the mode it wants, and refuses others.
-    let _ = file.as_file().set_permissions(Permissions::from_mode(mode));
-    file.as_file().sync_all()?;
+    let _ = file.set_permissions(Permissions::from_mode(mode));
+    file.sync_all()?;
     let now = match fs::read(path) {
         Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(e),
     };
     if now.as_deref() != old {
-        return Err(std::io::Error::other(
+        return Err(io::Error::other(
             "it changed while it was edited; nothing was written; try again",
         ));
     }
-    file.persist(path)?;
-    Ok(())
+    root.step(format_args!("rename the new numapin.conf"))?;
+    fs::rename(fresh, path)
 }

@@ -72,6 +72,12 @@ impl Affinity for Captured {
         if usable.is_empty() {
             return Err(AffinityError::NothingUsable);
         }
+        // As the real call may be refused.
+        let Thread { tid, .. } = thread;
+        self.root
+            .steps()
+            .step(format_args!("set the mask of thread {tid}"))
+            .map_err(AffinityError::of)?;
         // First what may be refused, so that nothing is half done.
         if self.remembers {
             tree::write_requested(&dir, cpus)?;

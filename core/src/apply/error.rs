@@ -24,6 +24,18 @@ pub enum AffinityError {
     System(#[from] io::Error),
 }
 
+impl AffinityError {
+    /// What the number of a failed system call says.
+    pub(super) fn of(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::ESRCH) => Self::Gone,
+            Some(libc::EPERM) => Self::Denied,
+            Some(libc::EINVAL) => Self::NothingUsable,
+            _ => Self::System(error),
+        }
+    }
+}
+
 /// Why a plan was not applied. Nothing is changed then: either nothing was set, or it was put back.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

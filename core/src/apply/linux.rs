@@ -105,13 +105,7 @@ fn from_kernel(mask: &[libc::c_ulong]) -> CpuSet {
 }
 
 fn last_error() -> AffinityError {
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        Some(libc::ESRCH) => AffinityError::Gone,
-        Some(libc::EPERM) => AffinityError::Denied,
-        Some(libc::EINVAL) => AffinityError::NothingUsable,
-        _ => AffinityError::System(error),
-    }
+    AffinityError::of(io::Error::last_os_error())
 }
 
 #[cfg(test)]

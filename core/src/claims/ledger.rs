@@ -187,7 +187,7 @@ pub fn read(root: &Root) -> Result<Entries, LedgerError> {
 pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     let path = path(lock.dir(), entry);
     let existed = path.symlink_metadata().is_ok();
-    file::write(&path, &entry.to_text())?;
+    file::write(lock, &path, &entry.to_text())?;
     Ok(existed)
 }
 
@@ -196,7 +196,7 @@ pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
 /// # Errors
 /// The file can't be removed.
 pub fn remove(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
-    file::remove(&path(lock.dir(), entry))
+    file::remove(lock, &path(lock.dir(), entry))
 }
 
 /// Removes the entries that are dead, and what killed programs left; says how many there were.
@@ -210,7 +210,7 @@ pub fn tidy(root: &Root, lock: &Lock) -> Result<usize, LedgerError> {
     }
     for name in read_names(lock.dir())?.unwrap_or_default() {
         if name.ends_with(file::TEMPORARY) {
-            removed += usize::from(file::remove(&lock.dir().join(name))?);
+            removed += usize::from(file::remove(lock, &lock.dir().join(name))?);
         }
     }
     Ok(removed)

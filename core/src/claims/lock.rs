@@ -18,6 +18,7 @@ use crate::root::{FileError, Root};
 pub struct Lock {
     file: File,
     dir: PathBuf,
+    root: Root,
 }
 
 /// Why the lock was not got.
@@ -61,15 +62,22 @@ impl Lock {
     pub fn acquire(root: &Root, command: &str, wait: Duration) -> Result<Self, LockError> {
         let dir = directory(root)?;
         let path = dir.join("lock");
+        let refused = |source| FileError {
+            path: path.clone(),
+            source,
+        };
+        root.step(format_args!("open the lock")).map_err(refused)?;
         let begin = Instant::now();
         loop {
             let mut file = open(&path)?;
             match file.try_lock() {
                 // Somebody may have removed the file between open and lock: then another one can be locked by others.
                 Ok(()) if same(&file, &path) => {
+                    root.step(format_args!("sign the lock")).map_err(refused)?;
                     // Only who waits reads it; without it the lock is as good.
                     let _ = sign(&mut file, command);
-                    return Ok(Self { file, dir });
+                    let root = root.clone();
+                    return Ok(Self { file, dir, root });
                 }
                 Ok(()) => {}
                 Err(TryLockError::Error(source)) => return Err(FileError { path, source }.into()),
@@ -94,10 +102,18 @@ impl Lock {
     pub(super) fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// Right before an effect on a file in it, as [`Root::step`].
+    pub(super) fn step(&self, what: &str, path: &Path) -> io::Result<()> {
+        let name = path.file_name().unwrap_or_default();
+        self.root
+            .step(format_args!("{what} {}", name.to_string_lossy()))
+    }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
+        let _ = self.root.step(format_args!("let go of the lock"));
         // Best effort: the lock itself ends with the file.
         let _ = self.file.set_len(0);
     }

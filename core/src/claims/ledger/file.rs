@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::{Fault, LedgerError};
+use crate::claims::Lock;
 use crate::root::{FileError, Root};
 
 /// A ledger file of 1,024 vCPUs takes some hundred kB.
@@ -21,6 +22,8 @@ pub(in super::super) fn directory(root: &Root) -> Result<PathBuf, LedgerError> {
     let dir = place(root);
     // What is above it is the system's, or that of who captured the machine.
     fs::create_dir_all(root.run()).map_err(|source| error(root.run(), source))?;
+    root.step(format_args!("make the directory of the ledger"))
+        .map_err(|source| error(&dir, source))?;
     match DirBuilder::new().mode(0o755).create(&dir) {
         Ok(()) => fs::set_permissions(&dir, Permissions::from_mode(0o755))
             .map_err(|source| error(&dir, source))?,
@@ -94,11 +97,13 @@ pub(super) fn read(path: &Path, owner: u32) -> Result<Option<String>, LedgerErro
 
 /// Writes a file whole: a reader sees the old one or the new one, also when this program is killed. `/run` is in memory, so
 /// a crash of the machine takes all of it; the sync is for captured machines on a disk.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), LedgerError> {
+pub(super) fn write(lock: &Lock, path: &Path, text: &str) -> Result<(), LedgerError> {
     let temporary = temporary(path);
     // One left by a killed program: the lock is ours, so nobody is writing it.
-    remove(&temporary)?;
-    let result = fill(&temporary, text).and_then(|()| fs::rename(&temporary, path));
+    remove(lock, &temporary)?;
+    let result = fill(lock, &temporary, text)
+        .and_then(|()| lock.step("rename", &temporary))
+        .and_then(|()| fs::rename(&temporary, path));
     result.map_err(|source| {
         let _ = fs::remove_file(&temporary);
         error(path, source)
@@ -106,7 +111,11 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), LedgerError> {
 }
 
 /// Removes a file, also a symlink; whether it was there.
-pub(super) fn remove(path: &Path) -> Result<bool, LedgerError> {
+pub(super) fn remove(lock: &Lock, path: &Path) -> Result<bool, LedgerError> {
+    if path.symlink_metadata().is_ok() {
+        lock.step("remove", path)
+            .map_err(|source| error(path, source))?;
+    }
     match fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(e) if is_absent(&e) => Ok(false),
@@ -123,7 +132,8 @@ fn temporary(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn fill(path: &Path, text: &str) -> io::Result<()> {
+fn fill(lock: &Lock, path: &Path, text: &str) -> io::Result<()> {
+    lock.step("create", path)?;
     let mut file: File = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -132,6 +142,7 @@ fn fill(path: &Path, text: &str) -> io::Result<()> {
         .open(path)?;
     // Whatever the umask: status and plan read it without privilege.
     file.set_permissions(Permissions::from_mode(0o644))?;
+    lock.step("write", path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }
