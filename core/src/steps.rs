@@ -2,16 +2,17 @@
 //! n-th.
 //!
 //! ```text
-//! DIR/numapin-step           "7 stop": wait at the 7th step, until killed; "7 28": the 7th step fails with errno 28
-//! DIR/numapin-step.reached   written then: what the step would have done
+//! DIR/numapin-step           a line "7 stop": wait at the 7th step, until killed; "7 28": the 7th step fails with errno 28
+//! DIR/numapin-step.reached   a line for each of them: what the step would have done
 //! ```
 //! So each point at which the program can be killed, and each thing the system can refuse, is reached one by one, with the
 //! real program and a real SIGKILL. Only a [`CapturedRoot`](crate::root::CapturedRoot) has steps: on this machine there is
 //! nothing that counts, and no file is looked for.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,8 +25,7 @@ pub struct Steps(Option<Arc<Plan>>);
 #[derive(Debug)]
 struct Plan {
     reached: PathBuf,
-    at: u64,
-    then: Then,
+    at: BTreeMap<u64, Then>,
     taken: AtomicU64,
 }
 
@@ -40,14 +40,18 @@ impl Steps {
     /// all steps are taken.
     #[must_use]
     pub fn below(dir: &Path) -> Self {
-        let asked = fs::read_to_string(dir.join("numapin-step")).ok();
-        let plan = asked.and_then(|text| parse(&text)).map(|(at, then)| Plan {
+        let asked = fs::read_to_string(dir.join("numapin-step"));
+        let at: BTreeMap<u64, Then> = asked
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(parse)
+            .collect();
+        let plan = Plan {
             reached: dir.join("numapin-step.reached"),
             at,
-            then,
             taken: AtomicU64::new(0),
-        });
-        Self(plan.map(Arc::new))
+        };
+        Self((!plan.at.is_empty()).then(|| Arc::new(plan)))
     }
 
     /// Right before an effect: `what` says which.
@@ -58,11 +62,16 @@ impl Steps {
         let Some(plan) = &self.0 else {
             return Ok(());
         };
-        if plan.taken.fetch_add(1, Ordering::Relaxed) + 1 != plan.at {
+        let number = plan.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(then) = plan.at.get(&number) else {
             return Ok(());
-        }
-        fs::write(&plan.reached, format!("{what}\n"))?;
-        match plan.then {
+        };
+        let mut reached = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&plan.reached)?;
+        reached.write_all(format!("{what}\n").as_bytes())?;
+        match *then {
             Then::Refuse(errno) => Err(io::Error::from_raw_os_error(errno)),
             Then::Stop => loop {
                 thread::park();
@@ -71,8 +80,8 @@ impl Steps {
     }
 }
 
-fn parse(text: &str) -> Option<(u64, Then)> {
-    let (at, then) = text.trim_end().split_once(' ')?;
+fn parse(line: &str) -> Option<(u64, Then)> {
+    let (at, then) = line.split_once(' ')?;
     let then = match then {
         "stop" => Then::Stop,
         errno => Then::Refuse(errno.parse().ok()?),
@@ -88,14 +97,15 @@ mod tests {
     #[test]
     fn the_nth_step_is_refused_and_said() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("numapin-step"), "2 28\n").unwrap();
+        fs::write(dir.path().join("numapin-step"), "2 28\n4 5\n").unwrap();
         let root = Root::captured(dir.path()).unwrap();
         let step = |n: u32| root.clone().step(format_args!("step {n}"));
         assert!(step(1).is_ok());
         assert_eq!(step(2).unwrap_err().raw_os_error(), Some(28));
         assert!(step(3).is_ok());
+        assert_eq!(step(4).unwrap_err().raw_os_error(), Some(5));
         let reached = fs::read_to_string(dir.path().join("numapin-step.reached")).unwrap();
-        assert_eq!(reached, "step 2\n");
+        assert_eq!(reached, "step 2\nstep 4\n");
     }
 
     #[test]
@@ -106,6 +116,6 @@ mod tests {
             text.map_or(Ok(()), |text| fs::write(&file, text)).unwrap();
             assert!(Steps::below(dir.path()).0.is_none(), "{text:?}");
         }
-        assert_eq!(parse("3 stop\n"), Some((3, Then::Stop)));
+        assert_eq!(parse("3 stop"), Some((3, Then::Stop)));
     }
 }
