@@ -53,6 +53,8 @@ pub(crate) enum Format {
     Text,
     /// For programs; changes only by addition.
     Json,
+    /// A drawing (topology and plan).
+    Svg,
     /// For the textfile collector of Prometheus' node_exporter (status).
     Prometheus,
 }

@@ -100,6 +100,10 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
     if global.format == Format::Prometheus && !matches!(cli.command, Command::Status(_)) {
         return Err(Fault::usage("--format prometheus is for status only"));
     }
+    let drawn = matches!(cli.command, Command::Topology | Command::Plan(_));
+    if global.format == Format::Svg && !drawn {
+        return Err(Fault::usage("--format svg is for topology and plan only"));
+    }
     match &cli.command {
         Command::Topology => command::topology::run(global),
         Command::Plan(args) => command::plan::run(global, args),
@@ -141,7 +145,7 @@ fn refused(cli: &Cli, fault: &Fault) -> Answer {
     tell(&fault.message);
     let out = match cli.global.format {
         Format::Json => render::json::line(&render::json::FaultDocument::from(fault)) + "\n",
-        Format::Text | Format::Prometheus => String::new(),
+        Format::Text | Format::Svg | Format::Prometheus => String::new(),
     };
     Answer {
         out,

@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Apply) -> Result<Answer, Fault> {
         Ok(applied) => {
             let out = match global.format {
                 Format::Json => json::line(&json::ApplyDocument::new(&applied)) + "\n",
-                Format::Text | Format::Prometheus => render::report::text(&applied),
+                Format::Text | Format::Svg | Format::Prometheus => render::report::text(&applied),
             };
             return Ok(Answer {
                 out,
@@ -49,7 +49,9 @@ pub(crate) fn run(global: &Global, args: &Apply) -> Result<Answer, Fault> {
     };
     let out = match global.format {
         Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
-        Format::Text | Format::Prometheus => refused.iter().map(render::violations::text).collect(),
+        Format::Text | Format::Svg | Format::Prometheus => {
+            refused.iter().map(render::violations::text).collect()
+        }
     };
     Ok(Answer {
         out,

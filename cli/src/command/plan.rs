@@ -1,7 +1,12 @@
 //! `numapin plan` and `numapin check`.
 
+use std::collections::BTreeMap;
 use std::iter;
 
+use numapin_core::claims::live::Own;
+use numapin_core::host::Host;
+use numapin_core::id::VcpuId;
+use numapin_core::idset::CpuSet;
 use numapin_core::placement::{Explanation, explain, plan};
 use numapin_core::policy::{Mode, PolicyNote};
 use numapin_core::violation::Violations;
@@ -12,7 +17,9 @@ use crate::fault::{Exit, Fault};
 use crate::intent::{self, GuestRef, Over};
 use crate::load::Node;
 use crate::planned::Planned;
-use crate::render::{self, json};
+use crate::render::drawing::{Drawn, Scene};
+use crate::render::look::Look;
+use crate::render::{self, json, map, svg};
 use crate::{flow, tell};
 
 /// Plans of several guests.
@@ -23,6 +30,10 @@ struct Outcome {
     why: Vec<Explanation>,
     /// Guests that do not fit.
     refused: Vec<Violations>,
+    /// The host before and after the plans.
+    scene: Scene,
+    /// The host.
+    host: Host,
 }
 
 /// Plans guests in order, each seeing the ones before, and prints the plans.
@@ -33,8 +44,17 @@ pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
         plans,
         why,
         refused,
+        scene,
+        host,
     } = outcome;
     let out = match global.format {
+        Format::Svg => {
+            refused
+                .iter()
+                .for_each(|refusal| tell(render::violations::text(refusal).trim_end()));
+            let names: Vec<&str> = plans.iter().map(|plan| &*plan.guest.name.0).collect();
+            svg::plan(&host, &scene, &names)
+        }
         Format::Text | Format::Prometheus if plans.is_empty() && refused.is_empty() => {
             "no guest of this node has a policy\n".to_owned()
         }
@@ -46,6 +66,9 @@ pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
                 .chain(iter::repeat(String::new()));
             let texts = plans.iter().map(render::plan::text);
             let mut blocks: Vec<_> = texts.zip(why).map(|(plan, why)| plan + &why).collect();
+            if plans.iter().any(|plan| !plan.plan.vcpus.is_empty()) {
+                blocks.push(map::text(&scene.after, Look::of(global.color)));
+            }
             blocks.extend(refused.iter().map(render::violations::text));
             blocks.join("\n")
         }
@@ -65,10 +88,10 @@ pub(crate) fn check(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {
     let Outcome { plans, refused, .. } = outcome;
     let out = match global.format {
         Format::Json => json::line(&json::CheckDocument::new(&refused)) + "\n",
-        Format::Text | Format::Prometheus if refused.is_empty() => {
+        Format::Text | Format::Svg | Format::Prometheus if refused.is_empty() => {
             plans.iter().map(render::plan::fits).collect()
         }
-        Format::Text | Format::Prometheus => refused
+        Format::Text | Format::Svg | Format::Prometheus => refused
             .iter()
             .map(render::violations::text)
             .collect::<Vec<_>>()
@@ -95,6 +118,7 @@ fn plan_all(
     }
     let mut plans: Vec<Planned> = Vec::new();
     let (mut why, mut refused) = (Vec::new(), Vec::new());
+    let mut now: Vec<BTreeMap<VcpuId, CpuSet>> = Vec::new();
     let named = match guests {
         [] => with_policy(&node, over, &mut warn)?,
         named => named.to_vec(),
@@ -123,6 +147,7 @@ fn plan_all(
                         &plan,
                     ));
                 }
+                now.push(node.masks_now(loaded.guest.vmid, loaded.process));
                 node.forget(&loaded.guest);
                 plans.push(Planned {
                     guest: loaded.guest,
@@ -135,11 +160,29 @@ fn plan_all(
         }
     }
     warn.iter().for_each(|line| tell(line));
+    let scene = scene(&node, &plans, &now);
     Ok(Outcome {
         plans,
         why,
         refused,
+        scene,
+        host: node.host,
     })
+}
+
+/// The host with plans that were made, and with what all others hold.
+fn scene(node: &Node, plans: &[Planned], now: &[BTreeMap<VcpuId, CpuSet>]) -> Scene {
+    let drawn: Vec<Drawn<'_>> = plans
+        .iter()
+        .zip(now)
+        .map(|(planned, now)| Drawn {
+            label: &planned.guest.name.0,
+            guest: &planned.guest,
+            plan: &planned.plan,
+            now,
+        })
+        .collect();
+    Scene::new(&node.host, &drawn, &node.claims_beside(Own::default()))
 }
 
 /// The guests of this node that have a policy. One whose policy or config can't be read is told, and spoils no other.

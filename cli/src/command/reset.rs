@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, args: &Reset) -> Result<Answer, Fault> {
     let resets = resets?;
     let out = match global.format {
         Format::Json => json::line(&json::ResetDocument::from(&resets)) + "\n",
-        Format::Text | Format::Prometheus => render::report::reset(&resets),
+        Format::Text | Format::Svg | Format::Prometheus => render::report::reset(&resets),
     };
     Ok(Answer {
         out,

@@ -81,7 +81,7 @@ fn answer(
 ) -> Answer {
     let out = match global.format {
         Format::Json => json::line(&json::SetDocument::new(vmid, changed, line)) + "\n",
-        Format::Text | Format::Prometheus => said,
+        Format::Text | Format::Svg | Format::Prometheus => said,
     };
     Answer {
         out,

@@ -5,6 +5,7 @@ use numapin_sysfs_sim::Machine;
 use crate::Answer;
 use crate::args::{Format, Global, Simulate};
 use crate::fault::{Exit, Fault};
+use crate::render::look::Look;
 use crate::render::{self, json};
 use crate::simulate::{self, Setup, Sim};
 use crate::{intent, tell};
@@ -43,7 +44,9 @@ pub(crate) fn run(global: &Global, args: &Simulate) -> Result<Answer, Fault> {
     outcome.warnings.iter().for_each(|line| tell(line));
     let out = match global.format {
         Format::Json => json::line(&json::SimulateDocument::new(name, &outcome)) + "\n",
-        Format::Text | Format::Prometheus => render::simulate::text(name, &setup, &outcome),
+        Format::Text | Format::Svg | Format::Prometheus => {
+            render::simulate::text(name, &setup, &outcome, Look::of(global.color))
+        }
     };
     let refused = outcome.walks.iter().any(|walk| walk.steps.is_err());
     Ok(Answer {

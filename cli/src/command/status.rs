@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, args: &Status) -> Result<Answer, Fault> {
     let out = match global.format {
         Format::Json => json::line(&json::StatusDocument::new(&guests, whole.as_ref())) + "\n",
         Format::Prometheus => prometheus::text(&guests, whole.as_ref()),
-        Format::Text => match &whole {
+        Format::Text | Format::Svg => match &whole {
             Some(whole) => render::status::node(&guests, whole),
             None => render::status::guests(&guests),
         },

@@ -6,7 +6,8 @@ use numapin_core::host::sysfs::{self, Want};
 use crate::Answer;
 use crate::args::{Format, Global};
 use crate::fault::{Exit, Fault};
-use crate::render::{json, topology};
+use crate::render::look::Look;
+use crate::render::{json, svg, topology};
 use crate::{intent, tell};
 
 /// Reads the host and prints it.
@@ -16,11 +17,15 @@ pub(crate) fn run(global: &Global) -> Result<Answer, Fault> {
     host.allowed = cpuset::allowed(&root, &host.online(), None, None)?;
     let out = match global.format {
         Format::Json => json::line(&json::TopologyDocument::from(&host)) + "\n",
-        Format::Text | Format::Prometheus => {
+        Format::Text | Format::Svg | Format::Prometheus => {
             for warning in &host.warnings {
                 tell(&warning.to_string());
             }
-            topology::text(&host)
+            if global.format == Format::Svg {
+                svg::topology(&host)
+            } else {
+                topology::text(&host, Look::of(global.color))
+            }
         }
     };
     Ok(Answer {

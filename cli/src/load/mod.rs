@@ -2,14 +2,17 @@
 
 mod configs;
 
+use std::collections::BTreeMap;
+
 use numapin_core::claims::ledger::{self, Entries, Entry};
-use numapin_core::claims::live::{self, Live, Own};
+use numapin_core::claims::live::{self, Live, LiveThread, Own};
 use numapin_core::claims::{Claims, node};
 use numapin_core::guest::pve::{Beside, passthrough};
 use numapin_core::guest::{Guest, Running};
 use numapin_core::host::sysfs::{self, Want};
 use numapin_core::host::{Host, cpuset, memory};
-use numapin_core::id::{Pid, Vmid};
+use numapin_core::id::{Pid, VcpuId, Vmid};
+use numapin_core::idset::CpuSet;
 use numapin_core::policy::Policy;
 use numapin_core::process::Process;
 use numapin_core::root::Root;
@@ -135,6 +138,24 @@ impl Node {
         let ledger = &self.ledger;
         let of = process.and_then(|process| ledger.of_process(process));
         of.or_else(|| vmid.and_then(|vmid| ledger.of(vmid)))
+    }
+
+    /// The masks that the vCPUs of a guest have now; empty where it does not run.
+    pub(crate) fn masks_now(
+        &self,
+        vmid: Option<Vmid>,
+        process: Option<Process>,
+    ) -> BTreeMap<VcpuId, CpuSet> {
+        let own = Own {
+            vmid,
+            pid: process.map(|process| process.pid),
+        };
+        let mut running = self.live.guests.iter();
+        let threads = running
+            .find(|live| own.is(live))
+            .map_or(&[][..], |live| &live.threads);
+        let mask = |thread: &LiveThread| Some((thread.vcpu()?, thread.mask.clone()));
+        threads.iter().filter_map(mask).collect()
     }
 
     /// Takes a guest out of what runs: a plan stands for it from now on.

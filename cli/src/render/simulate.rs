@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use numapin_core::claims::Claims;
+use numapin_core::host::Host;
 use numapin_core::policy::Mode;
 
+use super::drawing::{Drawn, Scene};
+use super::look::Look;
 use super::table::Table;
-use super::{plan, report, topology, violations};
+use super::{map, plan, report, topology, violations};
 use crate::simulate::{Outcome, Setup, Steps, Walk, estimate};
 
 /// The whole simulation as text.
-pub(crate) fn text(host: &str, setup: &Setup<'_>, outcome: &Outcome) -> String {
+pub(crate) fn text(host: &str, setup: &Setup<'_>, outcome: &Outcome, look: Look) -> String {
     let mut out = format!("host {host}: {}", topology::summary(&outcome.host));
     let provenance = setup.machine.provenance();
     let sentence = provenance.split(". ").next().unwrap_or(provenance);
@@ -30,6 +34,12 @@ pub(crate) fn text(host: &str, setup: &Setup<'_>, outcome: &Outcome) -> String {
     for walk in &outcome.walks {
         out.push_str(&road(walk));
         out.push('\n');
+        if setup.alone {
+            out.push_str(&picture(&outcome.host, std::slice::from_ref(walk), look));
+        }
+    }
+    if !setup.alone {
+        out.push_str(&picture(&outcome.host, &outcome.walks, look));
     }
     out.push_str(&side_by_side(&outcome.walks));
     let _ = writeln!(out, "\n{}", estimate::MODEL);
@@ -90,6 +100,26 @@ fn road(walk: &Walk) -> String {
         percent(steps.local.1)
     );
     out
+}
+
+/// The guests on the host; empty where none of them is pinned.
+fn picture(host: &Host, walks: &[Walk], look: Look) -> String {
+    let started = walks
+        .iter()
+        .filter_map(|walk| Some((walk, walk.steps.as_ref().ok()?)));
+    let drawn: Vec<Drawn<'_>> = started
+        .map(|(walk, steps)| Drawn {
+            label: &walk.label,
+            guest: &steps.planned.guest,
+            plan: &steps.planned.plan,
+            now: &steps.masks,
+        })
+        .collect();
+    let scene = Scene::new(host, &drawn, &Claims::default());
+    match scene.after.is_empty() {
+        true => String::new(),
+        false => map::text(&scene.after, look) + "\n",
+    }
 }
 
 /// How many vCPUs have the mask of the plan, by the masks that were read in the end.

@@ -6,11 +6,16 @@ use std::fmt::Write as _;
 use numapin_core::host::{Host, Node};
 use numapin_core::idset::CpuSet;
 
+use super::drawing::Drawing;
+use super::look::Look;
+use super::map;
 use super::table::Table;
 
 /// The host as text.
-pub(crate) fn text(host: &Host) -> String {
+pub(crate) fn text(host: &Host, look: Look) -> String {
     let mut out = summary(host);
+    out.push('\n');
+    out.push_str(&map::text(&Drawing::new(host), look));
     out.push('\n');
     let mut nodes = Table::new(["host node", "package", "cpus", "cores", "L3s", "memory"]);
     for node in &host.nodes {
@@ -146,7 +151,7 @@ fn count(n: usize, one: &str, many: &str) -> String {
 }
 
 /// KiB as GiB with one digit, without floats.
-fn gib(kib: u64) -> String {
+pub(super) fn gib(kib: u64) -> String {
     let tenths = (kib * 10 + (1 << 19)) >> 20;
     format!("{}.{} GiB", tenths / 10, tenths % 10)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, at, directory, numapin_in};
+use crate::support::{Lab, at, directory, numapin_in, same_as_file};
 
 /// The CPUs of each vCPU of a plan.
 fn cpus(plan: &Value) -> Vec<&str> {
@@ -158,7 +158,7 @@ fn the_text_of_a_plan() {
     lab.config(100, "sockets: 4\ncores: 2\nnuma: 1\npinning: one-to-one\n");
     lab.config(101, "cores: 6\npinning: l3\n");
     let run = lab.run(&["plan", "100", "101"]).quiet(0);
-    assert_eq!(run.out, include_str!("expected/plan-two-guests.txt"));
+    same_as_file(&run.out, "tests/program/expected/plan-two-guests.txt");
 }
 
 #[test]

@@ -245,6 +245,22 @@ pub(crate) fn captured_hosts() -> Vec<(TempDir, PathBuf)> {
     unpacked.collect()
 }
 
+/// Compares an answer with a file of the project, byte by byte. With NUMAPIN_BLESS set the file is written instead: what then
+/// changed is looked at before it is committed.
+#[track_caller]
+pub(crate) fn same_as_file(answer: &str, path: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("NUMAPIN_BLESS").is_some() {
+        fs::write(&path, answer).expect("it can be written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        answer == expected,
+        "{} differs (NUMAPIN_BLESS=1 writes it anew) from:\n{answer}",
+        path.display()
+    );
+}
+
 /// The values of a JSON document, as they stand in a table of tests.
 #[track_caller]
 pub(crate) fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {

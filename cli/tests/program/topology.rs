@@ -8,7 +8,9 @@ use numapin_sysfs_sim::{Host, Numbering, OnlineFiles, Quirks, topologies};
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::support::{Lab, at, captured_hosts, directory, numapin, numapin_in, raw_command};
+use crate::support::{
+    Lab, at, captured_hosts, directory, numapin, numapin_in, raw_command, same_as_file,
+};
 
 /// Ids of a list as the kernel prints it, without the program's own reading of such lists.
 fn ids(list: &Value) -> BTreeSet<u64> {
@@ -237,7 +239,7 @@ fn same(topology: &Value, expected: &Value, name: &str) {
 #[test]
 fn the_text_of_the_host_of_the_rfc() {
     let run = Lab::rfc().run(&["topology"]).quiet(0);
-    assert_eq!(run.out, include_str!("expected/topology-epyc7351p.txt"));
+    same_as_file(&run.out, "tests/program/expected/topology-epyc7351p.txt");
 }
 
 #[test]
@@ -247,7 +249,7 @@ fn the_text_of_an_odd_host() {
     host.offline = [7].into();
     host.isolated = [1].into();
     let run = Lab::of(&host).run(&["topology"]).quiet(0);
-    assert_eq!(run.out, include_str!("expected/topology-odd.txt"));
+    same_as_file(&run.out, "tests/program/expected/topology-odd.txt");
 }
 
 #[test]

@@ -1,0 +1,172 @@
+//! Who is on the host: plans, what guests have now, and what others hold.
+
+use std::collections::BTreeMap;
+
+use numapin_core::claims::Claims;
+use numapin_core::guest::Guest;
+use numapin_core::host::Host;
+use numapin_core::id::{VcpuId, VnodeId};
+use numapin_core::idset::CpuSet;
+use numapin_core::placement::Plan;
+
+use super::{Drawing, How, Owner, PciDevice, Place};
+
+/// A guest to be drawn with its plan.
+pub(crate) struct Drawn<'a> {
+    /// How output calls it.
+    pub(crate) label: &'a str,
+    /// The guest.
+    pub(crate) guest: &'a Guest,
+    /// Its plan.
+    pub(crate) plan: &'a Plan,
+    /// The masks that its vCPUs have now; empty where it does not run.
+    pub(crate) now: &'a BTreeMap<VcpuId, CpuSet>,
+}
+
+/// A host before and after plans. Both have the same owners.
+pub(crate) struct Scene {
+    /// What is.
+    pub(crate) before: Drawing,
+    /// With the plans.
+    pub(crate) after: Drawing,
+}
+
+impl Scene {
+    /// Plans on a host beside what other guests hold.
+    pub(crate) fn new(host: &Host, guests: &[Drawn<'_>], others: &Claims) -> Self {
+        let mut base = Drawing::new(&Host {
+            // What a cpuset allows is told of one guest, and the picture is of all.
+            allowed: None,
+            ..host.clone()
+        });
+        let firsts: Vec<usize> = guests.iter().map(|drawn| base.add_guest(drawn)).collect();
+        base.add_others(others);
+        let (mut before, mut after) = (base.clone(), base);
+        let online = host.online();
+        for (first, drawn) in firsts.into_iter().zip(guests) {
+            before.masks(first, drawn.guest, drawn.now, &online);
+            after.plan(first, drawn.guest, drawn.plan);
+        }
+        Self { before, after }
+    }
+}
+
+impl Drawing {
+    /// One owner for each virtual node, and the guest's devices at their host nodes. Returns the first of the owners.
+    fn add_guest(&mut self, drawn: &Drawn<'_>) -> usize {
+        let first = self.owners.len();
+        let nodes = &drawn.guest.virtual_nodes;
+        self.owners.extend(nodes.iter().map(|node| Owner {
+            guest: drawn.label.to_owned(),
+            virtual_node: (nodes.len() > 1).then_some(node.id),
+            other: false,
+        }));
+        for device in &drawn.guest.devices {
+            let home = device.node.map(Place::Node);
+            let mut boxes = self.boxes.iter_mut();
+            if let Some(home) = boxes.find(|at| Some(at.place) == home) {
+                home.devices.push(PciDevice {
+                    address: device.address.clone(),
+                    guest: drawn.label.to_owned(),
+                });
+            }
+        }
+        first
+    }
+
+    /// Other guests, each as one owner.
+    fn add_others(&mut self, claims: &Claims) {
+        for (cpu, holders) in &claims.one_to_one {
+            for holder in holders {
+                let owner = self.other(&holder.0);
+                self.hold(owner, &CpuSet::from_iter([*cpu]), How::Alone, None);
+            }
+        }
+        for pinned in &claims.set_pinned {
+            let owner = self.other(&pinned.guest.0);
+            self.hold(owner, &pinned.mask, How::Mask, None);
+        }
+    }
+
+    fn other(&mut self, guest: &str) -> usize {
+        let known = |owner: &Owner| owner.other && owner.guest == guest;
+        if let Some(at) = self.owners.iter().position(known) {
+            return at;
+        }
+        self.owners.push(Owner {
+            guest: guest.to_owned(),
+            virtual_node: None,
+            other: true,
+        });
+        self.owners.len() - 1
+    }
+
+    /// A guest as it is planned.
+    fn plan(&mut self, first: usize, guest: &Guest, plan: &Plan) {
+        for placed in &plan.vcpus {
+            let owner = first + place_of(guest, placed.virtual_node);
+            self.hold(owner, &placed.cpus, how(&placed.cpus), Some(placed.vcpu));
+        }
+        for cpu in plan.claims.iter() {
+            let there = |cell: &super::Cell| {
+                let mine = first..first + guest.virtual_nodes.len();
+                cell.holders
+                    .iter()
+                    .any(|holder| mine.contains(&holder.owner))
+            };
+            if self.cells.get(&cpu).is_none_or(there) {
+                continue;
+            }
+            if let Some(owner) = self.beside(cpu, first..first + guest.virtual_nodes.len()) {
+                self.hold(owner, &CpuSet::from_iter([cpu]), How::Idle, None);
+            }
+        }
+    }
+
+    /// Who of these owners has a CPU of its own on the core of this one.
+    fn beside(
+        &self,
+        cpu: numapin_core::id::CpuId,
+        owners: std::ops::Range<usize>,
+    ) -> Option<usize> {
+        let groups = self.boxes.iter().flat_map(|at| &at.groups);
+        let mut cores = groups.flat_map(|group| &group.cores);
+        let core = cores.find(|core| core.cpus.contains(&cpu))?;
+        let cells = core.cpus.iter().filter_map(|cpu| self.cells.get(cpu));
+        let mut holders = cells.flat_map(|cell| &cell.holders);
+        holders
+            .find(|holder| holder.how == How::Alone && owners.contains(&holder.owner))
+            .map(|holder| holder.owner)
+    }
+
+    /// A guest with the masks that its vCPUs have. One that leaves no online CPU out is nobody's pin.
+    fn masks(
+        &mut self,
+        first: usize,
+        guest: &Guest,
+        now: &BTreeMap<VcpuId, CpuSet>,
+        online: &CpuSet,
+    ) {
+        for (vcpu, mask) in now {
+            let of = |node: &numapin_core::guest::VirtualNode| node.vcpus.contains(*vcpu);
+            let node = guest.virtual_nodes.iter().position(of);
+            if let Some(node) = node
+                && !online.is_subset(mask)
+            {
+                self.hold(first + node, mask, how(mask), Some(*vcpu));
+            }
+        }
+    }
+}
+
+fn how(mask: &CpuSet) -> How {
+    match mask.len() {
+        1 => How::Alone,
+        _ => How::Mask,
+    }
+}
+
+fn place_of(guest: &Guest, node: VnodeId) -> usize {
+    let nodes = &guest.virtual_nodes;
+    nodes.iter().position(|of| of.id == node).unwrap_or(0)
+}
