@@ -91,6 +91,9 @@ pub(crate) enum Command {
     /// Put back the masks found before the first apply, and hold: watch leaves the guest alone until its next start or apply
     #[command(after_help = "Example: numapin reset 100")]
     Reset(Reset),
+    /// Entry for a Proxmox VE hookscript: plans before a start, pins after it, forgets after a stop
+    #[command(after_help = "Example: numapin hook 100 pre-start")]
+    Hook(Hook),
     /// Write the policy of a guest into /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin set 100 one-to-one,smt=isolate")]
     Set(Set),
@@ -151,6 +154,17 @@ pub(crate) struct Reset {
     /// Every guest that numapin pinned.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `numapin hook`, with the two arguments that Proxmox VE gives a hookscript.
+#[derive(Debug, Args)]
+pub(crate) struct Hook {
+    /// The guest.
+    #[arg(value_name = "VMID")]
+    pub(crate) vmid: String,
+    /// pre-start, post-start, pre-stop or post-stop; any other is passed over.
+    #[arg(value_name = "PHASE")]
+    pub(crate) phase: String,
 }
 
 /// A command about any number of guests.

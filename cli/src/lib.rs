@@ -51,12 +51,14 @@ pub fn main() -> ExitCode {
     let mut answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
     if cli.global.format == Format::Text
         && render::paint::wanted(cli.global.color)
-        && !writes_a_file(&cli)
+        && !is_plain(&cli)
     {
         answer.out = render::paint::paint(&answer.out);
     }
     let written = io::stdout().lock().write_all(answer.out.as_bytes());
     match written {
+        // That the log can't be written stops nobody's start.
+        Err(_) if matches!(cli.command, Command::Hook(_)) => answer.exit.into(),
         // A reader that has seen enough (`numapin topology | head`) is no fault.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             tell(&format!("standard output: {e}"));
@@ -111,6 +113,7 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Apply(args) => command::apply::run(global, args),
         Command::Status(args) => command::status::run(global, args),
         Command::Reset(args) => command::reset::run(global, args),
+        Command::Hook(args) => command::hook::run(global, args),
         Command::Set(args) => command::set::set(global, args),
         Command::Unset(args) => command::set::unset(global, args),
         Command::Record(args) => command::record::run(global, args),
@@ -119,9 +122,12 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
     }
 }
 
-/// Whether the answer is a file for programs: `record -` is piped into one.
-fn writes_a_file(cli: &Cli) -> bool {
-    matches!(cli.command, Command::Record(_) | Command::Generate(_))
+/// Whether the answer is never painted: `record -` is piped into a file for programs, and the hook writes into a log.
+fn is_plain(cli: &Cli) -> bool {
+    matches!(
+        cli.command,
+        Command::Record(_) | Command::Generate(_) | Command::Hook(_)
+    )
 }
 
 /// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.

@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod generate;
+pub(crate) mod hook;
 pub(crate) mod plan;
 pub(crate) mod record;
 pub(crate) mod reset;

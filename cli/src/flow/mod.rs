@@ -8,6 +8,7 @@
 mod ask;
 mod keeper;
 mod reset;
+pub(crate) mod start;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ use serde::Serialize;
 pub(crate) use ask::load;
 pub(crate) use keeper::{Keeper, outcome, outcome_of};
 pub(crate) use reset::{PutBack, Resets, reset, unplanned};
+pub(crate) use start::{Begun, Starting, Step};
 
 use crate::fault::Fault;
 use crate::intent::{GuestRef, Over};

@@ -82,7 +82,11 @@ impl Configs {
             Some(vmid) => guest_process(&self.root, vmid).map_err(Fault::system)?,
             None => None,
         };
-        read(path, vmid, process, warn)
+        let pending = match process {
+            Some(_) => Pending::Leave,
+            None => Pending::Merge,
+        };
+        read(path, vmid, process, pending, warn)
     }
 
     /// Reads the config of a guest as its start does, and nothing else.
@@ -91,7 +95,12 @@ impl Configs {
     /// As [`Configs::config`].
     pub(crate) fn config_alone(&self, vmid: Vmid, warn: &mut Vec<String>) -> Result<Config, Fault> {
         let (path, vmid) = self.place(&GuestRef::Vmid(vmid))?;
-        read(path, vmid, None, warn)
+        let pending = match self.from {
+            // The guest goes on here as it ran there; only a cold start takes what waits.
+            Some(_) => Pending::Leave,
+            None => Pending::Merge,
+        };
+        read(path, vmid, None, pending, warn)
     }
 
     /// The policy of a guest from its places, with the flags over it.
@@ -152,6 +161,14 @@ impl Configs {
     }
 }
 
+impl Config {
+    /// Whether the guest is being backed up, which can mean that it starts for that and nothing else.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        let lock = self.config.lock.as_ref();
+        lock.is_some_and(|lock| lock.value == "backup")
+    }
+}
+
 /// Where numapin.conf is.
 pub(crate) fn conf_path(root: &Root) -> PathBuf {
     root.etc_pve().join("numapin.conf")
@@ -161,6 +178,7 @@ fn read(
     path: PathBuf,
     vmid: Option<Vmid>,
     process: Option<Process>,
+    pending: Pending,
     warn: &mut Vec<String>,
 ) -> Result<Config, Fault> {
     let text = root::read_text(&path)?.ok_or_else(|| {
@@ -169,10 +187,6 @@ fn read(
             path.display()
         ))
     })?;
-    let pending = match process {
-        Some(_) => Pending::Leave,
-        None => Pending::Merge,
-    };
     let parsed = pve::parse(&path, &text, pending).map_err(Fault::malformed)?;
     warn.extend(parsed.warnings.iter().map(ToString::to_string));
     Ok(Config {

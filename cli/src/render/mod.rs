@@ -2,6 +2,7 @@
 
 pub(crate) mod drawing;
 pub(crate) mod explain;
+pub(crate) mod hook;
 pub(crate) mod json;
 pub(crate) mod look;
 pub(crate) mod map;

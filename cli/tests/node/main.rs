@@ -1,6 +1,7 @@
 //! A node full of guests: policies, claims, apply, reset, status, hook and watch, on simulated machines.
 #![allow(clippy::unwrap_used)]
 
+mod hook;
 mod lab;
 mod pinning;
 mod policies;

@@ -199,6 +199,12 @@ pub fn remove(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     file::remove(lock, &path(lock.dir(), entry))
 }
 
+/// Where the entry of a guest of Proxmox VE is, if it has one: whether it is there can be told without reading anything.
+#[must_use]
+pub fn file_of(root: &Root, vmid: Vmid) -> PathBuf {
+    file::place(root).join(format!("{vmid}.json"))
+}
+
 /// Removes the entries that are dead, and what killed programs left; says how many there were.
 ///
 /// # Errors

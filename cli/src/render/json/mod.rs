@@ -1,6 +1,7 @@
 //! The JSON of every command. It changes only by addition; sets of ids are strings in the kernel's list form.
 
 mod apply;
+mod hook;
 mod plan;
 mod reset;
 mod set;
@@ -11,6 +12,7 @@ mod topology;
 use serde::Serialize;
 
 pub(crate) use apply::ApplyDocument;
+pub(crate) use hook::HookDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
 pub(crate) use reset::ResetDocument;
 pub(crate) use set::SetDocument;
