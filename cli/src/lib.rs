@@ -48,6 +48,9 @@ struct Answer {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|e| misused(&e));
+    if matches!(cli.command, Command::Hook(_)) {
+        command::hook::survive_panics();
+    }
     let mut answer = run(&cli).unwrap_or_else(|fault| refused(&cli, &fault));
     if cli.global.format == Format::Text
         && render::paint::wanted(cli.global.color)

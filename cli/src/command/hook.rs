@@ -49,7 +49,6 @@ pub(crate) fn run(global: &Global, args: &Hook) -> Result<Answer, Fault> {
     };
     let vmid = intent::vmid(&args.vmid)?;
     let root = intent::root(global)?;
-    panic::set_hook(Box::new(give_way));
     let from = std::env::var_os(MIGRATED_FROM).unwrap_or_default();
     let from = source_node(&from).unwrap_or_else(|problem| {
         tell(&format!("guest {vmid}: {problem}"));
@@ -87,6 +86,11 @@ pub(crate) fn run(global: &Global, args: &Hook) -> Result<Answer, Fault> {
             false => Exit::Done,
         },
     })
+}
+
+/// Has a panic of this process end it with one line and 0, from now on: releases would abort, which is a start that fails.
+pub(crate) fn survive_panics() {
+    panic::set_hook(Box::new(give_way));
 }
 
 impl Phase {
@@ -156,7 +160,7 @@ fn in_one_line(text: &str) -> String {
     lines.collect::<Vec<_>>().join("; ")
 }
 
-/// A bug of numapin stops no guest: releases would abort, which is a start that fails.
+/// A bug of numapin stops no guest.
 fn give_way(info: &PanicHookInfo<'_>) {
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();

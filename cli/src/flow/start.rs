@@ -43,7 +43,7 @@ pub(crate) enum Step {
     /// Nothing: its masks were put back by `reset`, which holds until its next start.
     Held,
     /// It was planned, and its plan is kept.
-    Planned(Begun),
+    Planned(Box<Begun>),
     /// It can't be pinned.
     Refused(Violations, Require),
     /// It was pinned.
@@ -97,11 +97,11 @@ pub(crate) fn pre_start(
     let followed = keeper.follow(&name, warn)?;
     Ok(match planned {
         Ok(planned) if planned.policy.mode == Mode::None => Step::Nothing,
-        Ok(planned) => Step::Planned(Begun {
+        Ok(planned) => Step::Planned(Box::new(Begun {
             planned,
             kept: !backup,
             followed,
-        }),
+        })),
         Err(violations) => Step::Refused(violations, policy.require),
     })
 }

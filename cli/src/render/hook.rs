@@ -27,7 +27,7 @@ pub(crate) fn text(vmid: Vmid, step: &Step, stops: bool) -> String {
                 planned,
                 kept,
                 followed,
-            } = begun;
+            } = &**begun;
             placed(planned, "planned", &mut lines);
             if !kept {
                 lines.push(format!(

@@ -67,15 +67,18 @@ impl<'a> HookDocument<'a> {
             Step::Nothing => nothing(Did::Nothing),
             Step::Runs => nothing(Did::Runs),
             Step::Held => nothing(Did::Held),
-            Step::Planned(Begun {
-                planned,
-                kept,
-                followed,
-            }) => Self {
-                plan: Some(body(planned)),
-                followed,
-                ..nothing(if *kept { Did::Planned } else { Did::Checked })
-            },
+            Step::Planned(begun) => {
+                let Begun {
+                    planned,
+                    kept,
+                    followed,
+                } = &**begun;
+                Self {
+                    plan: Some(body(planned)),
+                    followed,
+                    ..nothing(if *kept { Did::Planned } else { Did::Checked })
+                }
+            }
             Step::Refused(violations, _) => Self {
                 violations: of_guest(violations).collect(),
                 ..nothing(Did::Refused)
