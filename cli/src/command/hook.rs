@@ -79,7 +79,7 @@ pub(crate) fn run(global: &Global, args: &Hook) -> Result<Answer, Fault> {
     Ok(Answer {
         out: match global.format {
             Format::Json => json::line(&json::HookDocument::new(vmid, phase.name(), &step)) + "\n",
-            Format::Text | Format::Prometheus => render::hook::text(vmid, &step, stops),
+            _ => render::hook::text(vmid, &step, stops),
         },
         exit: match stops {
             true => Exit::Constraints,
@@ -150,7 +150,7 @@ fn forgiven(global: &Global, phase: Phase, vmid: &str, fault: Fault) -> Answer {
     });
     done(match global.format {
         Format::Json => json::line(&json::FaultDocument::from(&fault)) + "\n",
-        Format::Text | Format::Prometheus => String::new(),
+        _ => String::new(),
     })
 }
 
