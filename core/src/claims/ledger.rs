@@ -183,9 +183,10 @@ pub fn read(root: &Root) -> Result<Entries, LedgerError> {
 /// back.
 ///
 /// # Errors
-/// The file can't be written; then the old one is as it was.
+/// The file can't be written, or is of a newer numapin, which alone knows the way back; then the old one is as it was.
 pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     let path = path(lock.dir(), entry);
+    must_not_be_newer(lock, &path, entry)?;
     let existed = path.symlink_metadata().is_ok();
     file::write(lock, &path, &entry.to_text())?;
     Ok(existed)
@@ -194,9 +195,11 @@ pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
 /// Removes an entry; whether it was there.
 ///
 /// # Errors
-/// The file can't be removed.
+/// The file can't be removed, or is of a newer numapin.
 pub fn remove(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
-    file::remove(lock, &path(lock.dir(), entry))
+    let path = path(lock.dir(), entry);
+    must_not_be_newer(lock, &path, entry)?;
+    file::remove(lock, &path)
 }
 
 /// Where the entry of a guest of Proxmox VE is, if it has one: whether it is there can be told without reading anything.
@@ -242,6 +245,17 @@ impl Entries {
     pub fn of_process(&self, process: process::Process) -> Option<&Entry> {
         let mut alive = self.alive.iter();
         alive.find(|entry| entry.process == Some(process))
+    }
+}
+
+/// What a newer numapin kept is the only way back from what it set, and only it can read it.
+fn must_not_be_newer(lock: &Lock, path: &Path, entry: &Entry) -> Result<(), LedgerError> {
+    match file::read(path, file::owner(lock.root())) {
+        Ok(Some(text)) => match Entry::parse(path, &entry.stem(), &text) {
+            Err(newer @ LedgerError::Newer { .. }) => Err(newer),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 

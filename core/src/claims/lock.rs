@@ -103,6 +103,11 @@ impl Lock {
         &self.dir
     }
 
+    /// The machine that it is of.
+    pub(super) fn root(&self) -> &Root {
+        &self.root
+    }
+
     /// Right before an effect on a file in it, as [`Root::step`].
     pub(super) fn step(&self, what: &str, path: &Path) -> io::Result<()> {
         let name = path.file_name().unwrap_or_default();
