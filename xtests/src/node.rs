@@ -8,7 +8,7 @@
 //! What a step is: `numapin_core::steps`.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -127,6 +127,18 @@ impl Node {
         }
         let host = FakeHost::at(self.dir())?;
         Ok(self.mocks.spawn(guest, Threads::Fake(host), script)?)
+    }
+
+    /// Locks the config of a guest, as Proxmox VE does for a whole start; until the file is dropped.
+    ///
+    /// # Errors
+    /// The lock can't be made or taken.
+    pub fn lock_config(&self, vmid: u32) -> Result<File, Broken> {
+        let name = format!("run/lock/qemu-server/lock-{vmid}.conf");
+        self.write(&name, "")?;
+        let file = File::open(self.at(&name))?;
+        file.try_lock()?;
+        Ok(file)
     }
 
     /// Sets a mask behind numapin's back, as `taskset` does.

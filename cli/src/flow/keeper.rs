@@ -12,7 +12,7 @@ use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
 use numapin_core::policy::Mode;
 use numapin_core::process;
-use numapin_core::reconcile::{Around, Now, Outcome, Why, reconcile};
+use numapin_core::reconcile::{Action, Around, Now, Outcome, Why, reconcile};
 use numapin_core::report::Report;
 use numapin_core::thread::{Process, Target, ThreadKind, Wish};
 
@@ -209,11 +209,25 @@ impl<'a> Keeper<'a> {
 
     fn follow_one(&self, mut entry: Entry, claims: &Claims) -> Result<Option<Report>, Fault> {
         let outcome = outcome(self.node, &entry, claims, false)?;
-        let actions = outcome.actions.into_iter();
-        let list: Vec<Wish> = actions
-            .filter(|action| action.why == Why::Claims)
-            .map(|action| action.wish)
-            .collect();
+        // Masks that drifted are the business of watch, but not on a CPU that somebody holds one-to-one: so it is, too, after a
+        // program was killed that had recorded this mask and not set it.
+        let claimed = claims.claimed_by_others(&entry.guest);
+        let intrudes = |wish: &Wish| {
+            let mut threads = outcome.threads.iter();
+            let now = threads.find(|now| now.thread == Some(wish.thread));
+            let actual = now.and_then(|now| now.actual.as_ref());
+            actual.is_some_and(|actual| {
+                let beyond = actual.difference(&wish.cpus);
+                !beyond.intersection(&claimed).is_empty()
+            })
+        };
+        let follows = |action: &Action| match action.why {
+            Why::Claims => true,
+            Why::Drifted => intrudes(&action.wish),
+            Why::New | Why::StandIn | Why::Back => false,
+        };
+        let actions = outcome.actions.iter().cloned();
+        let list: Vec<Wish> = actions.filter(follows).map(|action| action.wish).collect();
         if list.is_empty() {
             return Ok(None);
         }

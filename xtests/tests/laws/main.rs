@@ -4,6 +4,7 @@
 
 mod house;
 mod rooms;
+mod safety;
 mod style;
 
 use numapin_xtests::source::Source;
