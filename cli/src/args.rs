@@ -94,6 +94,9 @@ pub(crate) enum Command {
     /// Entry for a Proxmox VE hookscript: plans before a start, pins after it, forgets after a stop
     #[command(after_help = "Example: numapin hook 100 pre-start")]
     Hook(Hook),
+    /// The service: keeps every guest that has a policy pinned
+    #[command(after_help = "Example: numapin watch --dry-run")]
+    Watch(Watch),
     /// Write the policy of a guest into /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin set 100 one-to-one,smt=isolate")]
     Set(Set),
@@ -165,6 +168,17 @@ pub(crate) struct Hook {
     /// pre-start, post-start, pre-stop or post-stop; any other is passed over.
     #[arg(value_name = "PHASE")]
     pub(crate) phase: String,
+}
+
+/// `numapin watch`.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Plan and pin guests, too, that run already and were never placed.
+    #[arg(long)]
+    pub(crate) adopt: bool,
+    /// Tell what would be done, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// A command about any number of guests.

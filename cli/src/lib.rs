@@ -14,6 +14,7 @@ mod planned;
 mod render;
 mod simulate;
 mod survey;
+pub mod watch;
 
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -117,6 +118,7 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Status(args) => command::status::run(global, args),
         Command::Reset(args) => command::reset::run(global, args),
         Command::Hook(args) => command::hook::run(global, args),
+        Command::Watch(args) => command::watch::run(global, args),
         Command::Set(args) => command::set::set(global, args),
         Command::Unset(args) => command::set::unset(global, args),
         Command::Record(args) => command::record::run(global, args),

@@ -11,9 +11,11 @@
 //! made good inside them.
 
 mod masks;
+pub mod pace;
 #[cfg(test)]
 mod tests;
 mod threads;
+pub mod told;
 
 use serde::Serialize;
 

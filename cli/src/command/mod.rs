@@ -10,3 +10,4 @@ pub(crate) mod set;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod topology;
+pub(crate) mod watch;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use numapin_core::apply::{ApplyError, GuestThreads};
 use numapin_core::guest::{Guest, qmp as shape};
 use numapin_core::id::Vmid;
-use numapin_core::qmp::{self, Answer, Questions};
+use numapin_core::qmp::{self, Answer, QmpError, Questions};
 use numapin_core::report::ReportNote;
 use numapin_core::root::Root;
 use numapin_core::violation::Violations;
@@ -75,14 +75,26 @@ pub(super) fn ask(
             "which running guest? expected a VMID, a file named VMID.conf, or --qmp SOCKET",
         )
     })?;
-    let answer = match qmp::ask(
-        &socket(&node.root, vmid),
-        deadline,
-        Questions { hotpluggable: true },
-    ) {
+    let all = Questions { hotpluggable: true };
+    let answer = qmp::ask(&socket(&node.root, vmid), deadline, all);
+    threads(&node.root, vmid, guest, answer)
+}
+
+/// The threads of a Proxmox VE guest by what its QEMU answered, which is right where the config says something else; where it
+/// was busy, by the names of the tasks.
+///
+/// # Errors
+/// QEMU did not answer, or its threads are not those of the guest. The inner result: the guest does not hold together.
+pub(crate) fn threads(
+    root: &Root,
+    vmid: Vmid,
+    guest: &mut Guest,
+    answer: Result<Answer, QmpError>,
+) -> Result<Result<GuestThreads, Violations>, Fault> {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(error) if error.is_busy() => {
-            let threads = GuestThreads::from_names(&node.root, vmid, &error);
+            let threads = GuestThreads::from_names(root, vmid, &error);
             return threads.map(Ok).map_err(|why| match why {
                 // No patience helps: the guest can't be pinned, busy or not.
                 ApplyError::NamedShared { .. } => why.into(),
@@ -92,7 +104,7 @@ pub(super) fn ask(
         }
         Err(error) => return Err(error.into()),
     };
-    let mut threads = GuestThreads::from_answer(&node.root, Some(vmid), &answer)?;
+    let mut threads = GuestThreads::from_answer(root, Some(vmid), &answer)?;
     let shape = shape_of(&answer)?;
     let mismatches = shape::compare(guest, &shape).into_iter();
     threads.notes.extend(mismatches.map(ReportNote::from));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use numapin_core::apply::{ApplyError, Scene, Transaction, Wishes, affinity};
+use numapin_core::apply::{ApplyError, GuestThreads, Scene, Transaction, Wishes, affinity};
 use numapin_core::claims::ledger::{self, Entry, EntryState};
 use numapin_core::claims::live::{LiveGuest, LiveThread, Own};
 use numapin_core::claims::recorded::{self, RecordedError};
@@ -10,6 +10,7 @@ use numapin_core::claims::{Claims, Lock, node};
 use numapin_core::guest::GuestName;
 use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
+use numapin_core::placement::Plan;
 use numapin_core::policy::Mode;
 use numapin_core::process;
 use numapin_core::reconcile::{Action, Around, Now, Outcome, Why, reconcile};
@@ -40,6 +41,14 @@ impl<'a> Keeper<'a> {
         wait: Duration,
     ) -> Result<Self, Fault> {
         let lock = Lock::acquire(&node.root, command, wait).map_err(Fault::system)?;
+        Self::with(node, lock)
+    }
+
+    /// As [`Keeper::acquire`], of a lock that was got.
+    ///
+    /// # Errors
+    /// The node can't be read.
+    pub(crate) fn with(node: &'a mut Node, lock: Lock) -> Result<Self, Fault> {
         ledger::tidy(&node.root, &lock).map_err(Fault::system)?;
         node.look()?;
         Ok(Self {
@@ -99,6 +108,33 @@ impl<'a> Keeper<'a> {
         let others = alive.filter(|other| !same(other)).cloned();
         let entries: Vec<Entry> = others.chain([entry.clone()]).collect();
         node::merge(&self.node.live, &entries, &online, Own::default())
+    }
+
+    /// Lets the threads that QEMU told have what the plan of an entry wants of them now, and records it.
+    ///
+    /// # Errors
+    /// As [`Keeper::set`]; or the threads are not those of the plan.
+    pub(crate) fn carry_out(
+        &self,
+        entry: &mut Entry,
+        before: Option<&Entry>,
+        plan: &Plan,
+        threads: &GuestThreads,
+        settled: bool,
+    ) -> Result<(Report, Outcome), Fault> {
+        let process = threads.process;
+        entry.plan.plugged = threads.vcpus.iter().map(|vcpu| vcpu.index).collect();
+        let mut wishes = threads.wishes(&self.node.root, plan)?;
+        // What a new plan leaves alone gets back what it had.
+        let left = self.left_alone(entry, &wishes)?;
+        let scene = self.scene(&self.node.host);
+        let looked = Transaction::prepare(scene, &entry.guest, process, wishes.clone())?;
+        entry.remember(&looked.targets());
+        let outcome = self.outcome(entry, settled)?;
+        adjust(&mut wishes, &outcome);
+        let mut report = self.set(entry, before, wishes)?;
+        self.put_back(entry, &left, &mut report)?;
+        Ok((report, outcome))
     }
 
     /// Writes an entry with the masks found, then sets the masks. Where that fails all are put back, and so is the entry.

@@ -6,13 +6,14 @@
 //! ```
 
 mod ask;
+mod keep;
 mod keeper;
 mod reset;
 pub(crate) mod start;
 
 use std::time::Duration;
 
-use numapin_core::apply::{GuestThreads, Transaction};
+use numapin_core::apply::GuestThreads;
 use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy, SCHEMA};
 use numapin_core::claims::{KeptPlan, outdated};
 use numapin_core::guest::GuestName;
@@ -25,7 +26,8 @@ use numapin_core::report::Report;
 use numapin_core::violation::Violations;
 use serde::Serialize;
 
-pub(crate) use ask::load;
+pub(crate) use ask::{load, socket, threads};
+pub(crate) use keep::{refresh, repair};
 pub(crate) use keeper::{Keeper, outcome, outcome_of};
 pub(crate) use reset::{PutBack, Resets, reset, unplanned};
 pub(crate) use start::{Begun, Starting, Step};
@@ -115,19 +117,22 @@ pub(crate) fn apply(
             Err(violations) => return Ok(Err(violations)),
         },
     };
-    pin(node, loaded, &threads, over, how, warn)
+    let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+    pin(&mut keeper, loaded, &threads, over, how, warn)
 }
 
 /// Everything that is done under the lock.
-fn pin(
-    node: &mut Node,
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn pin(
+    keeper: &mut Keeper<'_>,
     loaded: Loaded,
     threads: &GuestThreads,
     over: &Over,
     how: &How,
     warn: &mut Vec<String>,
 ) -> Result<Result<Applied, Violations>, Fault> {
-    let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
     let Loaded {
         guest,
         policy,
@@ -195,25 +200,10 @@ fn pin(
         found: keeper.found(before.as_ref())?,
         promised_kib: Default::default(),
     };
-    entry.plan.plugged = threads.vcpus.iter().map(|vcpu| vcpu.index).collect();
-    let mut wishes = threads.wishes(&keeper.node.root, &plan)?;
-    // What a new plan leaves alone gets back what it had.
-    let left = keeper.left_alone(&entry, &wishes)?;
-    let scene_host = keeper.node.host.clone();
-    let looked = Transaction::prepare(
-        keeper.scene(&scene_host),
-        &guest.name,
-        process,
-        wishes.clone(),
-    )?;
-    entry.remember(&looked.targets());
-    let outcome = keeper.outcome(&entry, true)?;
-    keeper::adjust(&mut wishes, &outcome);
+    let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, threads, true)?;
     if is_kept {
         notes.extend(outcome.notes.iter().map(ToString::to_string));
     }
-    let mut report = keeper.set(&mut entry, before.as_ref(), wishes)?;
-    keeper.put_back(&mut entry, &left, &mut report)?;
     if plan.mode == Mode::None {
         keeper.remove(&entry)?;
     }

@@ -50,6 +50,15 @@ impl Configs {
         })
     }
 
+    /// The settings of a numapin.conf that was read; `None`: there is none.
+    pub(crate) fn of(root: &Root, text: Option<&str>) -> Self {
+        Self {
+            root: root.clone(),
+            conf: NodeConf::parse(&conf_path(root), text.unwrap_or_default()),
+            from: None,
+        }
+    }
+
     /// The guests of this node, ascending.
     ///
     /// # Errors

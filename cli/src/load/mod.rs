@@ -68,9 +68,7 @@ impl Node {
         configs: Configs,
         warn: &mut Vec<String>,
     ) -> Result<Self, Fault> {
-        let mut host = sysfs::read(&root, Want::PLAN)?;
-        let name = passthrough::node_name(&root)?.unwrap_or_default();
-        configs.conf.restrict(&name, &mut host);
+        let host = host(&root, &configs)?;
         warn.extend(host.warnings.iter().map(ToString::to_string));
         let mut node = Self {
             root,
@@ -111,6 +109,15 @@ impl Node {
         // The ledger first: an entry whose process ends meanwhile holds nothing that is seen afterwards.
         self.ledger = ledger::read(&self.root).map_err(Fault::system)?;
         self.live = live::read(&self.root)?;
+        Ok(())
+    }
+
+    /// Looks again at the host.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub(crate) fn look_at_host(&mut self) -> Result<(), Fault> {
+        self.host = host(&self.root, &self.configs)?;
         Ok(())
     }
 
@@ -219,4 +226,12 @@ impl Node {
             policy: chosen.policy,
         }))
     }
+}
+
+/// The host, without what numapin.conf keeps from guests.
+fn host(root: &Root, configs: &Configs) -> Result<Host, Fault> {
+    let mut host = sysfs::read(root, Want::PLAN)?;
+    let name = passthrough::node_name(root)?.unwrap_or_default();
+    configs.conf.restrict(&name, &mut host);
+    Ok(host)
 }

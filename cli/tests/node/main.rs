@@ -6,3 +6,4 @@ mod lab;
 mod pinning;
 mod policies;
 mod statuses;
+mod watch;

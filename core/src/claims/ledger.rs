@@ -9,6 +9,7 @@
 //! absent, and is removed by the next holder of the lock. A file that can't be used is told, with what to do, and concerns its
 //! own guest only. Everybody may read it, so that plan and status need no privilege.
 
+mod again;
 mod entry;
 mod file;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use crate::id::Vmid;
 use crate::process::{self, ProcessError};
 use crate::root::{FileError, Root, read_names, read_text};
 
+pub use again::Again;
 pub use entry::{Entry, EntryState, KeptPolicy};
 pub(super) use file::directory;
 
@@ -151,31 +153,16 @@ pub fn read(root: &Root) -> Result<Entries, LedgerError> {
             continue;
         };
         let path = dir.join(&name);
-        match file::read(&path, owner) {
+        match entry(&path, stem, owner) {
             Ok(None) => {}
-            Ok(Some(text)) => match Entry::parse(&path, stem, &text) {
-                Ok(entry) => match is_alive(root, &entry, &boot) {
-                    Ok(true) => entries.alive.push(entry),
-                    Ok(false) => entries.dead.push(entry),
-                    Err(source) => {
-                        entries.problems.push(LedgerError::Process {
-                            file: path,
-                            source: Box::new(source),
-                        });
-                        entries.alive.push(entry);
-                    }
-                },
-                Err(problem) => entries.problems.push(problem),
-            },
+            Ok(Some(entry)) => {
+                let alive = is_alive(root, &entry, &boot);
+                entries.add(path, entry, alive);
+            }
             Err(problem) => entries.problems.push(problem),
         }
     }
-    let order = |entry: &Entry| {
-        let pid = entry.process.map(|process| process.pid);
-        (entry.vmid.is_none(), entry.vmid, pid)
-    };
-    entries.alive.sort_by_key(order);
-    entries.dead.sort_by_key(order);
+    entries.sort();
     Ok(entries)
 }
 
@@ -234,6 +221,28 @@ pub fn boot_id(root: &Root) -> String {
 }
 
 impl Entries {
+    /// Adds an entry. One of which it can't be told whether its process lives counts as living.
+    fn add(&mut self, file: PathBuf, entry: Entry, alive: Result<bool, ProcessError>) {
+        match alive {
+            Ok(false) => return self.dead.push(entry),
+            Ok(true) => {}
+            Err(source) => self.problems.push(LedgerError::Process {
+                file,
+                source: Box::new(source),
+            }),
+        }
+        self.alive.push(entry);
+    }
+
+    fn sort(&mut self) {
+        let order = |entry: &Entry| {
+            let pid = entry.process.map(|process| process.pid);
+            (entry.vmid.is_none(), entry.vmid, pid)
+        };
+        self.alive.sort_by_key(order);
+        self.dead.sort_by_key(order);
+    }
+
     /// The entry of a guest of Proxmox VE.
     #[must_use]
     pub fn of(&self, vmid: Vmid) -> Option<&Entry> {
@@ -256,6 +265,14 @@ fn must_not_be_newer(lock: &Lock, path: &Path, entry: &Entry) -> Result<(), Ledg
             _ => Ok(()),
         },
         _ => Ok(()),
+    }
+}
+
+/// Reads an entry; `None` where its file is gone.
+fn entry(path: &Path, stem: &str, owner: u32) -> Result<Option<Entry>, LedgerError> {
+    match file::read(path, owner)? {
+        Some(text) => Entry::parse(path, stem, &text).map(Some),
+        None => Ok(None),
     }
 }
 

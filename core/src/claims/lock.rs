@@ -21,6 +21,12 @@ pub struct Lock {
     root: Root,
 }
 
+/// That this is the only watch of the node, until it is dropped. Nobody who plans or sets waits for it.
+#[derive(Debug)]
+pub struct WatchLock {
+    file: File,
+}
+
 /// Why the lock was not got.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -61,40 +67,9 @@ impl Lock {
     /// It is held by another process beyond the deadline, or it can't be made.
     pub fn acquire(root: &Root, command: &str, wait: Duration) -> Result<Self, LockError> {
         let dir = directory(root)?;
-        let path = dir.join("lock");
-        let refused = |source| FileError {
-            path: path.clone(),
-            source,
-        };
-        root.step(format_args!("open the lock")).map_err(refused)?;
-        let begin = Instant::now();
-        loop {
-            let mut file = open(&path)?;
-            match file.try_lock() {
-                // Somebody may have removed the file between open and lock: then another one can be locked by others.
-                Ok(()) if same(&file, &path) => {
-                    root.step(format_args!("sign the lock")).map_err(refused)?;
-                    // Only who waits reads it; without it the lock is as good.
-                    let _ = sign(&mut file, command);
-                    let root = root.clone();
-                    return Ok(Self { file, dir, root });
-                }
-                Ok(()) => {}
-                Err(TryLockError::Error(source)) => return Err(FileError { path, source }.into()),
-                Err(TryLockError::WouldBlock) => {
-                    let waited = begin.elapsed();
-                    if waited >= wait {
-                        let holder = Holder::read(&mut file);
-                        return Err(LockError::Held {
-                            file: path,
-                            holder,
-                            waited,
-                        });
-                    }
-                    thread::sleep(PAUSE.min(wait - waited));
-                }
-            }
-        }
+        let file = take(root, "the lock", &dir.join("lock"), command, wait)?;
+        let root = root.clone();
+        Ok(Self { file, dir, root })
     }
 
     /// The directory that it guards.
@@ -113,6 +88,31 @@ impl Lock {
         let name = path.file_name().unwrap_or_default();
         self.root
             .step(format_args!("{what} {}", name.to_string_lossy()))
+    }
+}
+
+impl WatchLock {
+    /// Takes the watch of a node, without waiting.
+    ///
+    /// # Errors
+    /// Another process has it, or it can't be made.
+    pub fn acquire(root: &Root, command: &str) -> Result<Self, LockError> {
+        let path = directory(root)?.join("watch.lock");
+        let file = take(
+            root,
+            "the lock of the watch",
+            &path,
+            command,
+            Duration::ZERO,
+        )?;
+        Ok(Self { file })
+    }
+}
+
+impl Drop for WatchLock {
+    fn drop(&mut self) {
+        // Best effort, as with the other one.
+        let _ = self.file.set_len(0);
     }
 }
 
@@ -145,6 +145,47 @@ impl std::fmt::Display for Holder {
             Some((_, Some((pid, command)))) => write!(f, "process {pid} ({command})"),
             Some((pid, None)) => write!(f, "process {pid}"),
             None => f.write_str("a process that has not said which"),
+        }
+    }
+}
+
+/// Locks a file, waiting at most so long.
+fn take(
+    root: &Root,
+    what: &str,
+    path: &Path,
+    command: &str,
+    wait: Duration,
+) -> Result<File, LockError> {
+    let refused = |source| FileError {
+        path: path.to_owned(),
+        source,
+    };
+    root.step(format_args!("open {what}")).map_err(refused)?;
+    let begin = Instant::now();
+    loop {
+        let mut file = open(path)?;
+        match file.try_lock() {
+            // Somebody may have removed the file between open and lock: then another one can be locked by others.
+            Ok(()) if same(&file, path) => {
+                root.step(format_args!("sign {what}")).map_err(refused)?;
+                // Only who waits reads it; without it the lock is as good.
+                let _ = sign(&mut file, command);
+                return Ok(file);
+            }
+            Ok(()) => {}
+            Err(TryLockError::Error(source)) => return Err(refused(source).into()),
+            Err(TryLockError::WouldBlock) => {
+                let waited = begin.elapsed();
+                if waited >= wait {
+                    return Err(LockError::Held {
+                        file: path.to_owned(),
+                        holder: Holder::read(&mut file),
+                        waited,
+                    });
+                }
+                thread::sleep(PAUSE.min(wait - waited));
+            }
         }
     }
 }
@@ -249,5 +290,17 @@ mod tests {
         let _second = Lock::acquire(&root, "numapin apply 101", Duration::ZERO).unwrap();
         let third = Lock::acquire(&root, "numapin apply 102", Duration::ZERO).unwrap_err();
         assert!(third.to_string().contains("(numapin apply 101)"), "{third}");
+    }
+
+    #[test]
+    fn a_node_has_one_watch_and_everybody_else_goes_on() {
+        let (_dir, root) = machine();
+        let first = WatchLock::acquire(&root, "numapin watch").unwrap();
+        let second = WatchLock::acquire(&root, "numapin watch --adopt").unwrap_err();
+        let holder = format!("process {} (numapin watch)", std::process::id());
+        assert!(second.to_string().contains(&holder), "{second}");
+        Lock::acquire(&root, "numapin apply 100", Duration::ZERO).unwrap();
+        drop(first);
+        WatchLock::acquire(&root, "numapin watch").unwrap();
     }
 }

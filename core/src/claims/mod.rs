@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 pub use kept::{KeptNode, KeptPlan, KeptVcpu, SpareThreads};
-pub use lock::{Lock, LockError};
+pub use lock::{Lock, LockError, WatchLock};
 pub use outdated::{Outdated, outdated};
 
 use crate::guest::GuestName;

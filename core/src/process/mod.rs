@@ -6,6 +6,7 @@
 mod kind;
 mod pidfile;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub use pidfile::{RunningGuest, guest_process, guests};
 use crate::cpulist;
 use crate::id::{Pid, Tid, Vmid};
 use crate::idset::CpuSet;
-use crate::root::{FileError, Root, read_text};
+use crate::root::{FileError, Reader, Root, read_text};
 
 /// A thread of a process, or a kernel thread, which is a process of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,6 +173,29 @@ pub fn vhost_kernel_threads(root: &Root, pid: Pid) -> Result<Vec<Task>, ProcessE
         let named = vanishing(&dir.join("comm"))?.is_some_and(|comm| comm.trim_end() == name);
         if named && is_kernel_thread(root, &dir)? {
             found.extend(task(root, Pid(number), Tid(number))?);
+        }
+    }
+    Ok(found)
+}
+
+/// The kernel threads named `vhost-PID` of all processes, by process: as [`vhost_kernel_threads`], with one look for all.
+///
+/// # Errors
+/// As [`vhost_kernel_threads`].
+pub fn all_vhost_kernel_threads(root: &Root) -> Result<BTreeMap<Pid, Vec<Task>>, ProcessError> {
+    let mut found: BTreeMap<Pid, Vec<Task>> = BTreeMap::new();
+    let mut proc = Reader::below(root.proc());
+    for number in numbers(root.proc())? {
+        let owner = match proc.read(format_args!("{number}/comm")) {
+            Ok(comm) => comm.and_then(|comm| comm.trim_end().strip_prefix("vhost-")?.parse().ok()),
+            Err(e) if e.source.raw_os_error() == Some(libc::ESRCH) => None,
+            Err(e) => return Err(e.into()),
+        };
+        if let Some(owner) = owner
+            && is_kernel_thread(root, &root.proc().join(number.to_string()))?
+        {
+            let tasks = found.entry(Pid(owner)).or_default();
+            tasks.extend(task(root, Pid(number), Tid(number))?);
         }
     }
     Ok(found)

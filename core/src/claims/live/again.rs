@@ -31,6 +31,15 @@ struct Known {
 }
 
 impl Again {
+    /// Whether guests of Proxmox VE came or went since the last reading, as their pid files tell; nothing else is read.
+    ///
+    /// # Errors
+    /// `/run/qemu-server` is there and can't be listed.
+    pub fn has_come_or_gone(&self, root: &Root) -> Result<bool, FileError> {
+        let pid_files = read::pid_files(root, &mut Vec::new())?;
+        Ok(self.pid_files.as_ref() != Some(&pid_files))
+    }
+
     /// Reads what runs. With `all` every process is looked at, as [`read()`](super::read()) does; without, other QEMUs than those
     /// of Proxmox VE are found only when they were known before, and containers and what is malformed are not told.
     ///

@@ -68,6 +68,14 @@ pub fn read(root: &Root, want: Want) -> Result<Host, HostError> {
     Ok(host)
 }
 
+/// The online CPUs alone: for who looks often whether they are the same.
+///
+/// # Errors
+/// The file that lists them can't be read or understood; or there is no CPU.
+pub fn online_cpus(root: &Root) -> Result<CpuSet, HostError> {
+    online(&mut Reader::below(root.sys()))
+}
+
 /// The position of each online CPU in `Host::cpus`, by its id.
 struct Slots(Vec<u32>);
 
