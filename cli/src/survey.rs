@@ -7,7 +7,7 @@ use numapin_core::claims::live::{Container, LiveGuest};
 use numapin_core::claims::{Beside, Claims};
 use numapin_core::guest::GuestName;
 use numapin_core::host::{Host, memory};
-use numapin_core::id::{CoreId, L3Id, NodeId, Pid, Vmid};
+use numapin_core::id::{CoreId, L3Id, NodeId, Pid, VcpuId, Vmid, VnodeId};
 use numapin_core::idset::{CpuSet, NodeSet};
 use numapin_core::policy::{ChosenPolicy, Mode};
 use numapin_core::reconcile::ThreadNow;
@@ -34,6 +34,8 @@ pub(crate) struct GuestStatus {
     pub(crate) policy: Option<KeptPolicy>,
     /// The policy that its plan was made with.
     pub(crate) planned_with: Option<KeptPolicy>,
+    /// The virtual node of each vCPU that was planned.
+    pub(crate) virtual_nodes: BTreeMap<VcpuId, VnodeId>,
     /// Its threads.
     pub(crate) threads: Vec<ThreadNow>,
     /// What it holds one-to-one.
@@ -313,7 +315,10 @@ fn status(
     let host_nodes = placed.fold(NodeSet::new(), |all, node| {
         all.union(&node.placed.host_nodes)
     });
+    let vcpus = entry.iter().flat_map(|entry| &entry.plan.vcpus);
+    let virtual_nodes = vcpus.map(|kept| (kept.placed.vcpu, kept.placed.virtual_node));
     Ok(GuestStatus {
+        virtual_nodes: virtual_nodes.collect(),
         beside: match claimed.is_empty() {
             true => Beside::default(),
             false => claims.beside(&guest, &claimed),

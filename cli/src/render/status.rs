@@ -9,14 +9,17 @@ use numapin_core::reconcile::ThreadNow;
 use super::table::Table;
 use crate::survey::{GuestStatus, NodeStatus};
 
-/// Guests, each with its threads.
-pub(crate) fn guests(guests: &[GuestStatus]) -> String {
-    let blocks: Vec<String> = guests.iter().map(guest).collect();
+/// Guests, each with its threads, and the picture of them.
+pub(crate) fn guests(guests: &[GuestStatus], picture: &str) -> String {
+    let mut blocks: Vec<String> = guests.iter().map(guest).collect();
+    if !picture.is_empty() {
+        blocks.push(picture.to_owned());
+    }
     blocks.join("\n")
 }
 
-/// The node: guests, and what is free.
-pub(crate) fn node(guests: &[GuestStatus], node: &NodeStatus) -> String {
+/// The node: guests, what is free, and the picture of both.
+pub(crate) fn node(guests: &[GuestStatus], node: &NodeStatus, picture: &str) -> String {
     let mut out = String::new();
     if guests.is_empty() {
         out.push_str("no guest runs here or has a policy\n");
@@ -67,6 +70,9 @@ pub(crate) fn node(guests: &[GuestStatus], node: &NodeStatus) -> String {
         ]);
     }
     let _ = write!(out, "\n{table}");
+    if !picture.is_empty() {
+        let _ = write!(out, "\n{picture}");
+    }
     for container in &node.containers {
         let (vmid, cpus) = (container.vmid, &container.cpus);
         let _ = writeln!(

@@ -56,7 +56,11 @@ fn boxed(host: &Host, kinds: &BTreeSet<u32>, place: Place, node: Option<NodeId>)
     for cpu in members() {
         groups.entry((cpu.l3, cpu.kind)).or_default().push(cpu);
     }
-    let packages: BTreeSet<_> = members().filter_map(|cpu| cpu.package).collect();
+    let all: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.package).collect();
+    let packages: BTreeSet<_> = members()
+        .filter(|_| all.len() > 1)
+        .filter_map(|cpu| cpu.package)
+        .collect();
     NodeBox {
         place,
         packages: packages.into_iter().collect(),

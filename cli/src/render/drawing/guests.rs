@@ -1,15 +1,16 @@
 //! Who is on the host: plans, what guests have now, and what others hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use numapin_core::claims::Claims;
-use numapin_core::guest::Guest;
+use numapin_core::guest::{Guest, GuestName};
 use numapin_core::host::Host;
-use numapin_core::id::{VcpuId, VnodeId};
+use numapin_core::id::{CpuId, VcpuId, VnodeId};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
 
-use super::{Drawing, How, Owner, PciDevice, Place};
+use super::{Cell, Drawing, Holder, How, Owner, PciDevice, Place};
 
 /// A guest to be drawn with its plan.
 pub(crate) struct Drawn<'a> {
@@ -74,15 +75,18 @@ impl Drawing {
         first
     }
 
-    /// Other guests, each as one owner.
-    fn add_others(&mut self, claims: &Claims) {
+    /// Other guests than those that are drawn, each as one owner.
+    pub(super) fn add_others(&mut self, claims: &Claims) {
+        let drawn: BTreeSet<String> = self.owners.iter().map(|of| of.guest.clone()).collect();
+        let other = |guest: &GuestName| !drawn.contains(&guest.0);
         for (cpu, holders) in &claims.one_to_one {
-            for holder in holders {
+            for holder in holders.iter().filter(|holder| other(holder)) {
                 let owner = self.other(&holder.0);
                 self.hold(owner, &CpuSet::from_iter([*cpu]), How::Alone, None);
             }
         }
-        for pinned in &claims.set_pinned {
+        let pinned = claims.set_pinned.iter();
+        for pinned in pinned.filter(|pinned| other(&pinned.guest)) {
             let owner = self.other(&pinned.guest.0);
             self.hold(owner, &pinned.mask, How::Mask, None);
         }
@@ -105,30 +109,31 @@ impl Drawing {
     fn plan(&mut self, first: usize, guest: &Guest, plan: &Plan) {
         for placed in &plan.vcpus {
             let owner = first + place_of(guest, placed.virtual_node);
-            self.hold(owner, &placed.cpus, how(&placed.cpus), Some(placed.vcpu));
-        }
-        for cpu in plan.claims.iter() {
-            let there = |cell: &super::Cell| {
-                let mine = first..first + guest.virtual_nodes.len();
-                cell.holders
-                    .iter()
-                    .any(|holder| mine.contains(&holder.owner))
+            let how = match how(&placed.cpus) {
+                How::Alone if !guest.plugged.contains(placed.vcpu) => How::Later,
+                how => how,
             };
+            self.hold(owner, &placed.cpus, how, Some(placed.vcpu));
+        }
+        self.hold_idle(first..first + guest.virtual_nodes.len(), &plan.claims);
+    }
+
+    /// What these owners hold without a vCPU on it.
+    pub(super) fn hold_idle(&mut self, owners: Range<usize>, claims: &CpuSet) {
+        for cpu in claims.iter() {
+            let mine = |holder: &Holder| owners.contains(&holder.owner);
+            let there = |cell: &Cell| cell.holders.iter().any(mine);
             if self.cells.get(&cpu).is_none_or(there) {
                 continue;
             }
-            if let Some(owner) = self.beside(cpu, first..first + guest.virtual_nodes.len()) {
+            if let Some(owner) = self.beside(cpu, &owners) {
                 self.hold(owner, &CpuSet::from_iter([cpu]), How::Idle, None);
             }
         }
     }
 
     /// Who of these owners has a CPU of its own on the core of this one.
-    fn beside(
-        &self,
-        cpu: numapin_core::id::CpuId,
-        owners: std::ops::Range<usize>,
-    ) -> Option<usize> {
+    fn beside(&self, cpu: CpuId, owners: &Range<usize>) -> Option<usize> {
         let groups = self.boxes.iter().flat_map(|at| &at.groups);
         let mut cores = groups.flat_map(|group| &group.cores);
         let core = cores.find(|core| core.cpus.contains(&cpu))?;
@@ -159,7 +164,8 @@ impl Drawing {
     }
 }
 
-fn how(mask: &CpuSet) -> How {
+/// In which way a vCPU with this mask is on each of its CPUs.
+pub(super) fn how(mask: &CpuSet) -> How {
     match mask.len() {
         1 => How::Alone,
         _ => How::Mask,

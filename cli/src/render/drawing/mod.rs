@@ -11,6 +11,7 @@
 mod grid;
 mod guests;
 mod signs;
+mod status;
 
 use std::collections::BTreeMap;
 
@@ -135,6 +136,8 @@ pub(crate) enum How {
     Alone,
     /// Nothing runs there: the CPU is kept idle beside a vCPU on the same core.
     Idle,
+    /// Nothing runs there yet: it is for a vCPU that is not plugged, and held by nobody until then.
+    Later,
     /// Its vCPUs may run there and on others.
     Mask,
 }

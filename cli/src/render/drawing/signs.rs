@@ -240,6 +240,7 @@ fn own(number: usize, how: How) -> Sign {
         How::Alone => letters(number),
         How::Mask => letters(number).to_lowercase(),
         How::Idle => ":".to_owned(),
+        How::Later => "'".to_owned(),
     };
     Sign {
         text,
@@ -250,7 +251,7 @@ fn own(number: usize, how: How) -> Sign {
 fn other(how: How) -> Sign {
     let text = match how {
         How::Mask => "x",
-        How::Alone | How::Idle => "X",
+        How::Alone | How::Idle | How::Later => "X",
     };
     Sign {
         text: text.to_owned(),
@@ -269,7 +270,7 @@ fn letters(number: usize) -> String {
 
 fn owners(drawing: &Drawing, seen: &BTreeSet<Sign>, keys: &mut Vec<Key>) {
     let mut before = None;
-    let mut idle = None;
+    let (mut idle, mut later) = (None, None);
     for (number, owner) in drawing.owners.iter().enumerate() {
         if owner.other {
             continue;
@@ -279,9 +280,11 @@ fn owners(drawing: &Drawing, seen: &BTreeSet<Sign>, keys: &mut Vec<Key>) {
             .into_iter()
             .filter(|sign| seen.contains(sign))
             .collect();
-        let asleep = own(number, How::Idle);
-        if idle.is_none() && seen.contains(&asleep) {
-            idle = Some(asleep);
+        for (how, found) in [(How::Idle, &mut idle), (How::Later, &mut later)] {
+            let sign = own(number, how);
+            if found.is_none() && seen.contains(&sign) {
+                *found = Some(sign);
+            }
         }
         if signs.is_empty() {
             continue;
@@ -296,8 +299,11 @@ fn owners(drawing: &Drawing, seen: &BTreeSet<Sign>, keys: &mut Vec<Key>) {
         };
         keys.push(Key { signs, text, first });
     }
-    if let Some(sign) = idle {
-        keys.push(Key::new(sign, "kept idle beside it".to_owned()));
+    for (sign, text) in [
+        (idle, "kept idle beside its core's vcpu"),
+        (later, "for a vcpu that is not plugged"),
+    ] {
+        keys.extend(sign.map(|sign| Key::new(sign, text.to_owned())));
     }
 }
 

@@ -18,7 +18,6 @@ pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
     let mut lines: Vec<Line> = Vec::new();
     let mut rest = true;
     for key in &keys {
-        let entry = entry(key);
         let own = matches!(
             key.signs[0].ink,
             Ink::Owner {
@@ -29,57 +28,95 @@ pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
         // Each guest begins a line; what is not a guest's begins one together.
         let new = key.first || (!own && rest);
         rest &= own;
-        put(&mut lines, entry, new, look);
+        put(&mut lines, signs_of(key), &key.text, new, look);
     }
     if !drawing.is_empty() {
         let all = drawing.cells.values();
         let nobody = all.filter(|cell| cell.holders.is_empty() && cell.state == State::Usable);
         let count = nobody.count();
         if count > 0 {
-            let sign = written(&Sign::free(), free(look));
-            let entry = vec![sign, Span::plain(format!(" free ({count})"))];
-            put(&mut lines, entry, rest, look);
+            let sign = vec![written(&Sign::free(), free(look)), Span::plain(" ")];
+            put(&mut lines, sign, &format!("free ({count})"), rest, look);
         }
         let ways = ways(&keys);
         if !ways.is_empty() {
-            put(&mut lines, vec![Span::plain(ways)], false, look);
+            put(&mut lines, Line::new(), ways, false, look);
         }
     }
     let mut out = String::new();
-    for line in lines.into_iter().filter(|line| length(line) > INDENT.len()) {
+    for line in lines {
         let _ = write!(out, "{}", Tile::new(vec![line]).text(look));
     }
     out
 }
 
-/// Puts an entry on the last line, or on a new one where it does not fit.
-fn put(lines: &mut Vec<Line>, entry: Line, new: bool, look: Look) {
-    let wide = length(&entry);
-    match lines.last_mut() {
-        Some(line) if !new && length(line) + GAP.len() + wide <= look.width => {
-            line.push(Span::plain(GAP));
-            line.extend(entry);
-        }
-        _ => {
-            let mut line = vec![Span::plain(INDENT)];
-            line.extend(entry);
-            lines.push(line);
-        }
+/// Puts an entry on the last line, or on a new one where it does not fit; on several where it is wider than a line.
+fn put(lines: &mut Vec<Line>, mut entry: Line, text: &str, new: bool, look: Look) {
+    let wide = length(&entry) + text.chars().count();
+    if let Some(line) = lines.last_mut().filter(|_| !new)
+        && length(line) + GAP.len() + wide <= look.width
+    {
+        line.push(Span::plain(GAP));
+        line.extend(entry);
+        line.push(Span::plain(text));
+        return;
+    }
+    let hanging = " ".repeat(INDENT.len() + length(&entry));
+    entry.insert(0, Span::plain(INDENT));
+    let room = look.width.saturating_sub(hanging.len()).max(8);
+    for (at, part) in broken(text, room).into_iter().enumerate() {
+        let mut line = match at {
+            0 => std::mem::take(&mut entry),
+            _ => vec![Span::plain(hanging.as_str())],
+        };
+        line.push(Span::plain(part));
+        lines.push(line);
     }
 }
 
-fn entry(key: &Key) -> Line {
+/// A text in lines of so many characters, between words where that is possible.
+fn broken(text: &str, room: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut left = room;
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        loop {
+            let line = lines.last_mut().filter(|line| !line.is_empty());
+            match line {
+                Some(line) if word.len() < left => {
+                    line.push(' ');
+                    left -= 1;
+                }
+                Some(_) => {
+                    lines.push(String::new());
+                    left = room;
+                }
+                None => {}
+            }
+            let now = word.len().min(left);
+            if let Some(line) = lines.last_mut() {
+                line.extend(word.drain(..now));
+            }
+            left -= now;
+            if word.is_empty() {
+                break;
+            }
+        }
+    }
+    lines
+}
+
+fn signs_of(key: &Key) -> Line {
     let mut line = Line::new();
     for sign in &key.signs {
         line.push(written(sign, ""));
         line.push(Span::plain(" "));
     }
-    line.push(Span::plain(key.text.as_str()));
     line
 }
 
 /// What capital and small letters say.
-fn ways(keys: &[Key]) -> String {
+fn ways(keys: &[Key]) -> &'static str {
     let has = |how| {
         let signs = keys.iter().flat_map(|key| &key.signs);
         let mut inks = signs.map(|sign| sign.ink);
@@ -93,5 +130,25 @@ fn ways(keys: &[Key]) -> String {
         (false, true) => "small letter: one of several cpus of a mask",
         (false, false) => "",
     }
-    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("", 8, &[""])]
+    #[case("one two three", 8, &["one two", "three"])]
+    #[case("one two three", 7, &["one two", "three"])]
+    #[case("one /a/very/long/path", 8, &["one", "/a/very/", "long/pat", "h"])]
+    #[case("one", 3, &["one"])]
+    fn words_are_kept_whole_where_they_fit(
+        #[case] text: &str,
+        #[case] room: usize,
+        #[case] lines: &[&str],
+    ) {
+        assert_eq!(broken(text, room), lines);
+    }
 }

@@ -42,8 +42,8 @@ pub(crate) fn text(drawing: &Drawing, look: Look) -> String {
     picture + &legend::text(drawing, &signs, look)
 }
 
-/// The boxes in as many columns as make it lowest, where a host node whose L3s do not stand in one row counts as a line more; of
-/// equally low ones as few as possible.
+/// The boxes in as many columns as make it lowest, where each row of them whose L3s do not stand in one row counts as a line more;
+/// of equally low ones as few as possible.
 fn picture(drawing: &Drawing, signs: &Signs, style: Style, look: Look) -> Tile {
     let boxes = folded(drawing, signs, style);
     let columns = 1..=boxes.len().clamp(1, 12);
@@ -85,7 +85,7 @@ fn arranged(
         lines.extend(Tile::beside(framed.collect()).lines);
     }
     let broken = contents.iter().map(|content| content.rows - 1).max()?;
-    Some((Tile::new(lines), broken))
+    Some((Tile::new(lines), broken * contents.len().div_ceil(columns)))
 }
 
 /// A box around what is in it, with its title in the upper edge.
@@ -95,9 +95,9 @@ fn frame(title: &str, tile: Tile, look: Look) -> Tile {
         false => ["+", "+", "+", "+", "-", "|"],
     };
     let inner = tile.width + 2;
-    let rest = inner.saturating_sub(title.chars().count() + 2);
+    let rest = inner.saturating_sub(title.chars().count() + 3);
     let mut lines = vec![vec![Span::plain(format!(
-        "{left_top} {title} {}{right_top}",
+        "{left_top}{across} {title} {}{right_top}",
         across.repeat(rest)
     ))]];
     for line in tile.lines {

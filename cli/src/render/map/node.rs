@@ -99,8 +99,7 @@ pub(super) fn content(
             .map(|(group, _)| group.threads())
             .max()
             .unwrap_or(0),
-        labels: of.groups.iter().any(|(group, _)| group.kind.is_some())
-            || (style != Style::Numbered && of.groups.iter().any(|(group, _)| group.l3.is_some())),
+        labels: style != Style::Numbered || of.groups.iter().any(|(group, _)| group.kind.is_some()),
     };
     let mut tiles: Vec<(Tile, Option<&Group>)> = Vec::new();
     let mut unbroken = true;
@@ -113,8 +112,8 @@ pub(super) fn content(
         tiles.push((Tile::new(vec![vec![Span::plain("no cpu")]]), None));
     }
     let (mut tile, rows) = pen.rows(&tiles, inner);
-    let title = title(of, tile.width.max(24).min(inner), look);
-    tile = tile.padded(title.chars().count());
+    let title = title(of, tile.width.max(26).min(inner) - 2, look);
+    tile = tile.padded(title.chars().count() + 2);
     Content {
         title,
         tile,
@@ -138,32 +137,24 @@ impl Pen<'_> {
     /// A group in one tile, or in several where it is wider than the box.
     fn group(&self, group: &Group, times: usize, inner: usize) -> Vec<Tile> {
         let gap = self.gap();
-        let runs = self.runs(group);
-        let mut pieces: Vec<Vec<Tile>> = vec![Vec::new()];
-        let mut wide = 0;
-        for (core, alike) in &runs {
-            let tile = self.core(core, *alike);
-            if wide > 0 && wide + gap.len() + tile.width > inner {
-                pieces.push(Vec::new());
-                wide = 0;
-            }
-            wide += tile.width + if wide > 0 { gap.len() } else { 0 };
-            if let Some(piece) = pieces.last_mut() {
-                piece.push(tile);
-            }
-        }
-        let mut pieces: Vec<Tile> = pieces
-            .into_iter()
+        let runs = self.runs(group).into_iter();
+        let cores: Vec<Tile> = runs.map(|(core, alike)| self.core(core, alike)).collect();
+        let widest = cores.iter().map(|core| core.width).max().unwrap_or(1);
+        let fit = ((inner + gap.len()) / (widest + gap.len()).max(1)).max(1);
+        let each = cores
+            .len()
+            .div_ceil(cores.len().div_ceil(fit).max(1))
+            .max(1);
+        let mut pieces: Vec<Tile> = cores
+            .chunks(each)
             .map(|piece| {
-                let tiles = piece.into_iter().enumerate();
-                let left = |at| {
-                    if at == 0 {
-                        String::new()
-                    } else {
-                        gap.to_owned()
-                    }
-                };
-                Tile::beside(tiles.map(|(at, tile)| (left(at), tile)).collect())
+                let left = |at| if at == 0 { "" } else { gap };
+                let tiles = piece.iter().cloned().enumerate();
+                Tile::beside(
+                    tiles
+                        .map(|(at, tile)| (left(at).to_owned(), tile))
+                        .collect(),
+                )
             })
             .collect();
         if times > 1

@@ -117,7 +117,7 @@ fn plain(ink: Ink, x: usize, y: usize, width: usize) -> String {
             let hue = number % HUES.len();
             let mut out = match how {
                 How::Alone => whole(&format!("s{hue}")),
-                How::Mask | How::Idle => whole(&format!("m{hue}")),
+                How::Mask | How::Idle | How::Later => whole(&format!("m{hue}")),
             };
             match number / HUES.len() % 3 {
                 1 => out.push_str(&whole("over")),
@@ -145,7 +145,7 @@ fn on(sign: &Sign) -> String {
             number,
             how: How::Alone,
         } => format!(" t{}", number % HUES.len()),
-        Ink::Other(How::Alone | How::Idle) => " w".to_owned(),
+        Ink::Other(How::Alone | How::Idle | How::Later) => " w".to_owned(),
         _ => String::new(),
     }
 }
@@ -181,6 +181,7 @@ fn said(drawing: &Drawing, cell: Option<&Cell>, cpu: CpuId, of: &str) -> String 
         out.push_str(match holder.how {
             How::Alone => " (held one-to-one)",
             How::Idle => " (kept idle)",
+            How::Later => " (not plugged)",
             How::Mask => " (one of several cpus of its mask)",
         });
     }
