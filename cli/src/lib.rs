@@ -11,6 +11,7 @@ mod flow;
 mod intent;
 mod load;
 mod planned;
+mod progress;
 mod render;
 mod simulate;
 mod survey;

@@ -52,8 +52,7 @@ pub(crate) fn run(global: &Global, args: &Guests) -> Result<Answer, Fault> {
             refused
                 .iter()
                 .for_each(|refusal| tell(render::violations::text(refusal).trim_end()));
-            let names: Vec<&str> = plans.iter().map(|plan| &*plan.guest.name.0).collect();
-            svg::plan(&host, &scene, &names)
+            svg::plan(&host, &scene, &plans)
         }
         Format::Text | Format::Prometheus if plans.is_empty() && refused.is_empty() => {
             "no guest of this node has a policy\n".to_owned()

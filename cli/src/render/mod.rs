@@ -16,3 +16,4 @@ pub(crate) mod svg;
 mod table;
 pub(crate) mod topology;
 pub(crate) mod violations;
+mod words;

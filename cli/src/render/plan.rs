@@ -64,6 +64,21 @@ pub(crate) fn titled(name: &str, planned: &Planned) -> String {
     out
 }
 
+/// A plan on one line: the guest, its policy, and what the plan costs.
+pub(crate) fn line(planned: &Planned) -> String {
+    let Planned {
+        guest,
+        policy,
+        source,
+        plan,
+    } = planned;
+    let head = head(&guest.name.0, guest, policy, source);
+    match policy.mode {
+        Mode::None => format!("{}; nothing is pinned", head.trim_end()),
+        _ => format!("{}; cost: {}", head.trim_end(), cost(plan)),
+    }
+}
+
 /// Guest, shape and policy on one line.
 fn head(name: &str, guest: &Guest, policy: &Policy, source: &str) -> String {
     let threads = if guest.threads > 1 {

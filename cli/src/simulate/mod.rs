@@ -28,6 +28,7 @@ use crate::flow::{self, How};
 use crate::intent::{GuestRef, Over};
 use crate::load::Node;
 use crate::planned::Planned;
+use crate::progress::Progress;
 
 /// What is simulated.
 pub(crate) struct Setup<'a> {
@@ -89,13 +90,17 @@ pub(crate) fn run(setup: &Setup<'_>) -> Result<Outcome, Fault> {
     let mut stage = Stage::new(setup)?;
     let mut walks = Vec::new();
     let mut first_host = None;
+    let progress = Progress::new(setup.guests.len());
     for sim in &setup.guests {
+        progress.begins(&format!("guest {}", sim.label));
         let dir = stage.machine_for(sim)?;
         let root = Root::captured(&dir)?;
         let (host, walk) = walk(setup, &mut stage, sim, root)?;
         first_host.get_or_insert(host);
         walks.push(walk);
+        progress.done();
     }
+    drop(progress);
     let host = match first_host {
         Some(host) => host,
         None => {

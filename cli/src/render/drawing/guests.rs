@@ -10,6 +10,7 @@ use numapin_core::id::{CpuId, VcpuId, VnodeId};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
 
+use super::signs::guests_named;
 use super::{Cell, Drawing, Holder, How, Owner, PciDevice, Place};
 
 /// A guest to be drawn with its plan.
@@ -30,6 +31,8 @@ pub(crate) struct Scene {
     pub(crate) before: Drawing,
     /// With the plans.
     pub(crate) after: Drawing,
+    /// What is and can't be seen: guests that can be on any CPU, and those that do not run.
+    pub(crate) unseen: Vec<String>,
 }
 
 impl Scene {
@@ -48,7 +51,11 @@ impl Scene {
             before.masks(first, drawn.guest, drawn.now, &online);
             after.plan(first, drawn.guest, drawn.plan);
         }
-        Self { before, after }
+        Self {
+            before,
+            after,
+            unseen: unseen(&online, guests, others),
+        }
     }
 }
 
@@ -65,12 +72,12 @@ impl Drawing {
         for device in &drawn.guest.devices {
             let home = device.node.map(Place::Node);
             let mut boxes = self.boxes.iter_mut();
-            if let Some(home) = boxes.find(|at| Some(at.place) == home) {
-                home.devices.push(PciDevice {
-                    address: device.address.clone(),
-                    guest: drawn.label.to_owned(),
-                });
-            }
+            let at_home = boxes.find(|at| Some(at.place) == home);
+            let devices = at_home.map_or(&mut self.devices, |home| &mut home.devices);
+            devices.push(PciDevice {
+                address: device.address.clone(),
+                guest: drawn.label.to_owned(),
+            });
         }
         first
     }
@@ -162,6 +169,25 @@ impl Drawing {
             }
         }
     }
+}
+
+/// Guests that no CPU of a picture of what is shows.
+fn unseen(online: &CpuSet, guests: &[Drawn<'_>], others: &Claims) -> Vec<String> {
+    let drawn = |name: &GuestName| guests.iter().any(|drawn| drawn.guest.name == *name);
+    let anywhere = |drawn: &&Drawn<'_>| drawn.now.values().any(|mask| online.is_subset(mask));
+    let here = guests.iter().filter(anywhere).map(|drawn| drawn.label);
+    let beside = others.unpinned.keys().filter(|name| !drawn(name));
+    let anywhere: Vec<&str> = here.chain(beside.map(|name| name.0.as_str())).collect();
+    let stopped = guests.iter().filter(|drawn| drawn.now.is_empty());
+    let stopped: Vec<&str> = stopped.map(|drawn| drawn.label).collect();
+    [
+        (anywhere, "not pinned, can be on any cpu"),
+        (stopped, "not running"),
+    ]
+    .into_iter()
+    .filter(|(names, _)| !names.is_empty())
+    .map(|(names, what)| format!("{what}: {}", guests_named(&names)))
+    .collect()
 }
 
 /// In which way a vCPU with this mask is on each of its CPUs.

@@ -31,6 +31,8 @@ pub(crate) struct Drawing {
     pub(crate) cells: BTreeMap<CpuId, Cell>,
     /// Who can be on a CPU: of each guest its virtual nodes, ascending; then other guests.
     pub(crate) owners: Vec<Owner>,
+    /// Devices of the guests that are drawn whose host node is not known.
+    pub(crate) devices: Vec<PciDevice>,
 }
 
 /// CPUs that belong together by where they are.
@@ -46,7 +48,7 @@ pub(crate) struct NodeBox {
     pub(crate) distances: BTreeMap<NodeId, u32>,
     /// Its L3s, those with cores of several kinds once for each kind.
     pub(crate) groups: Vec<Group>,
-    /// Devices of the guests that are drawn.
+    /// Devices of the guests that are drawn, nearest to this host node.
     pub(crate) devices: Vec<PciDevice>,
 }
 
@@ -170,6 +172,7 @@ impl Drawing {
             boxes,
             cells,
             owners: Vec::new(),
+            devices: Vec::new(),
         }
     }
 

@@ -50,6 +50,8 @@ pub(crate) struct Key {
     pub(crate) signs: Vec<Sign>,
     /// What they mean.
     pub(crate) text: String,
+    /// What they mean where the entries before are not at hand.
+    pub(crate) whole: String,
     /// Whether it begins a new subject.
     pub(crate) first: bool,
 }
@@ -191,9 +193,11 @@ impl Sign {
 }
 
 impl Key {
-    fn new(sign: Sign, text: String) -> Self {
+    /// One that stands by itself.
+    pub(crate) fn new(sign: Sign, text: String) -> Self {
         Self {
             signs: vec![sign],
+            whole: text.clone(),
             text,
             first: false,
         }
@@ -291,13 +295,20 @@ fn owners(drawing: &Drawing, seen: &BTreeSet<Sign>, keys: &mut Vec<Key>) {
         }
         let first = before != Some(&owner.guest);
         before = Some(&owner.guest);
-        let text = match (first, owner.virtual_node) {
-            (true, None) => format!("guest {}", owner.guest),
-            (true, Some(node)) => format!("guest {}, virtual node {node}", owner.guest),
-            (false, None) => String::new(),
-            (false, Some(node)) => format!("virtual node {node}"),
+        let whole = match owner.virtual_node {
+            Some(node) => format!("guest {}, virtual node {node}", owner.guest),
+            None => format!("guest {}", owner.guest),
         };
-        keys.push(Key { signs, text, first });
+        let text = match owner.virtual_node {
+            Some(node) if !first => format!("virtual node {node}"),
+            _ => whole.clone(),
+        };
+        keys.push(Key {
+            signs,
+            text,
+            whole,
+            first,
+        });
     }
     for (sign, text) in [
         (idle, "kept idle beside its core's vcpu"),
@@ -322,12 +333,16 @@ fn others(drawing: &Drawing, seen: &BTreeSet<Sign>, keys: &mut Vec<Key>) {
             .filter(|(number, owner)| owner.other && is(*number))
             .map(|(_, owner)| owner.guest.as_str())
             .collect();
-        let guests = if names.len() == 1 { "guest" } else { "guests" };
-        let text = format!("{what} {guests} {}", listed(&names, ", "));
-        keys.push(Key::new(sign, text));
+        keys.push(Key::new(sign, format!("{what} {}", guests_named(&names))));
     };
     named(How::Alone, "held one-to-one by");
     named(How::Mask, "in masks of");
+}
+
+/// Guests by their names.
+pub(super) fn guests_named(names: &[&str]) -> String {
+    let guests = if names.len() == 1 { "guest" } else { "guests" };
+    format!("{guests} {}", listed(names, ", "))
 }
 
 /// Names, no more than fit a line.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::super::words::broken;
+
 /// Something drawn, from 0, 0 to its width and height.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
@@ -64,6 +66,16 @@ impl Words {
         }
     }
 
+    /// The text in as many lines as it needs for a width.
+    pub(super) fn wrapped(self, text: &str, width: usize) -> Block {
+        let room = (width * 100 / (self.size() * 61)).max(20);
+        let lines: Vec<Block> = broken(text, room)
+            .iter()
+            .map(|line| self.block(line))
+            .collect();
+        Block::stacked(&lines, 2)
+    }
+
     /// The text, from a place on its base line.
     pub(super) fn at(self, x: usize, y: usize, text: &str) -> String {
         format!(
@@ -107,6 +119,23 @@ impl Block {
         }
     }
 
+    /// The block so many tenths as large.
+    pub(super) fn scaled(&self, tenths: usize) -> Self {
+        if tenths == 10 {
+            return self.clone();
+        }
+        Self {
+            width: (self.width * tenths).div_ceil(10),
+            height: (self.height * tenths).div_ceil(10),
+            body: format!(
+                "<g transform=\"scale({}.{})\">\n{}</g>\n",
+                tenths / 10,
+                tenths % 10,
+                self.body
+            ),
+        }
+    }
+
     /// The block, at least so large; it stays in the upper left.
     pub(super) fn at_least(mut self, width: usize, height: usize) -> Self {
         self.width = self.width.max(width);
@@ -115,15 +144,16 @@ impl Block {
     }
 }
 
-/// Blocks in rows of equally many, so that together they fit the smallest rectangle of a shape: width to height, in tenths. Of
-/// several such numbers the largest is taken.
+/// Blocks in rows of equally many, so that together they fit the smallest rectangle of a shape: width to height, in tenths. Where
+/// the last row is not full the rectangle counts as 6/10 larger. Of several such numbers the largest is taken.
 pub(super) fn flow(blocks: &[Block], gap: usize, shape: usize) -> Block {
     let best = (1..=blocks.len())
         .rev()
         .min_by_key(|columns| {
             let (across, down) = sizes(blocks, *columns);
             let (width, height) = (total(&across, gap), total(&down, gap));
-            (width * 10).max(height * shape)
+            let full = blocks.len().is_multiple_of(*columns);
+            (width * 10).max(height * shape) * if full { 10 } else { 16 }
         })
         .unwrap_or(1);
     grid(blocks, gap, best)

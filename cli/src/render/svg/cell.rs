@@ -13,7 +13,8 @@ pub(super) const HEIGHT: usize = 22;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     signs: usize,
-    digits: usize,
+    /// Of the highest CPU.
+    pub(super) digits: usize,
 }
 
 impl Room {

@@ -4,6 +4,7 @@ use super::super::drawing::{Core, Drawing, Group, Kind, NodeBox, Place, Signs};
 use super::super::topology;
 use super::block::{Block, Words, flow, rect};
 use super::cell::{self, Room};
+use super::legend;
 
 /// The shapes that parts aim at: width to height, in tenths.
 const GROUP: usize = 18;
@@ -72,47 +73,55 @@ fn boxed(drawing: &Drawing, signs: &Signs, room: Room, node: &NodeBox) -> Block 
     let groups: Vec<Block> = groups
         .map(|group| grouped(drawing, signs, room, group, &of))
         .collect();
-    let mut parts = vec![Words::Name.block(&name)];
+    let content = match groups.is_empty() {
+        true => Words::Label.block("no cpu"),
+        false => flow(&groups, 8, NODE),
+    };
+    // Read from afar, too, where there is room.
+    let size = (content.width / 40).clamp(10, 25);
+    let mut parts = vec![Words::Name.block(&name).scaled(size)];
     let mut about: Vec<String> = node.memory_kib.map(topology::gib).into_iter().collect();
     let sharing = node.groups.iter().find(|group| !group.also_on.is_empty());
     about.extend(sharing.map(|group| format!("L3 shared with host node {}", group.also_on)));
     if !about.is_empty() {
         parts.push(Words::Small.block(&about.join(", ")));
     }
-    parts.push(match groups.is_empty() {
-        true => Words::Label.block("no cpu"),
-        false => flow(&groups, 8, NODE),
-    });
-    for device in &node.devices {
-        let text = format!("PCI {} of guest {}", device.address, device.guest);
-        parts.push(Words::Small.block(&text).framed("chip", 4));
-    }
+    parts.push(content);
+    parts.extend(node.devices.iter().map(legend::device));
     Block::stacked(&parts, 6).framed("node", 10)
 }
 
 fn grouped(drawing: &Drawing, signs: &Signs, room: Room, group: &Group, of: &str) -> Block {
-    let mut label = group.l3.map(|l3| format!("L3 of cpu {l3}"));
+    let kind = group.kind.map(Kind::name);
     let mut of = of.to_owned();
-    if let Some(l3) = &label {
-        of = format!("{l3}, {of}");
+    if let Some(l3) = group.l3 {
+        of = format!("L3 of cpu {l3}, {of}");
     }
-    if let Some(kind) = group.kind.map(Kind::name) {
+    if let Some(kind) = &kind {
         of = format!("{kind} core, {of}");
-        label = Some(match label {
-            Some(label) => format!("{label}, {kind}"),
-            None => kind,
-        });
     }
     let threads = group.threads();
     let cores = group.cores.iter();
     let cores: Vec<Block> = cores
         .map(|core| one(drawing, signs, room, (core, threads), &of))
         .collect();
-    let mut parts: Vec<Block> = label
-        .map(|label| Words::Small.block(&label))
-        .into_iter()
-        .collect();
-    parts.push(flow(&cores, 4, GROUP));
+    let cores = flow(&cores, 4, GROUP);
+    let mut parts = Vec::new();
+    if let Some(l3) = group.l3 {
+        // As wide as that of the highest CPU would be, so that neighbours are alike.
+        let highest = "0".repeat(room.digits);
+        let mut all = drawing.boxes.iter().flat_map(|node| &node.groups);
+        let narrow = all.any(|group| group.l3.is_some() && group.cores.len() == 1);
+        let of = if narrow { "" } else { " of cpu" };
+        let width = Words::Small.width(&format!("L3{of} {highest}"));
+        parts.push(
+            Words::Small
+                .block(&format!("L3{of} {l3}"))
+                .at_least(width, 0),
+        );
+    }
+    parts.extend(kind.map(|kind| Words::Small.block(&kind)));
+    parts.push(cores);
     Block::stacked(&parts, 4).framed("group", 6)
 }
 

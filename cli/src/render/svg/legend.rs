@@ -1,6 +1,6 @@
 //! What the signs mean, and how far host nodes are from each other.
 
-use super::super::drawing::{Drawing, Key, Place, Sign, Signs};
+use super::super::drawing::{Drawing, How, Ink, Key, PciDevice, Place, Sign, Signs};
 use super::block::{Block, Words, flow};
 use super::cell;
 
@@ -8,11 +8,7 @@ use super::cell;
 pub(super) fn legend(drawings: &[&Drawing], signs: &Signs) -> Option<Block> {
     let mut keys = signs.legend(drawings);
     if drawings.iter().any(|drawing| !drawing.is_empty()) {
-        keys.push(Key {
-            signs: vec![Sign::free()],
-            text: "free".to_owned(),
-            first: false,
-        });
+        keys.push(Key::new(Sign::free(), "free".to_owned()));
     }
     let entries: Vec<Block> = keys.iter().map(|key| entry(key, signs)).collect();
     if entries.is_empty() {
@@ -21,10 +17,34 @@ pub(super) fn legend(drawings: &[&Drawing], signs: &Signs) -> Option<Block> {
     let widest = entries.iter().map(|entry| entry.width).max().unwrap_or(0);
     let entries: Vec<Block> = entries
         .into_iter()
-        .map(|entry| entry.at_least(widest, 0))
+        .map(|entry| entry.at_least(widest + 8, 0))
         .collect();
     let heading = Words::Heading.block("Legend");
-    Some(Block::stacked(&[heading, flow(&entries, 8, 30)], 8))
+    let mut parts = vec![heading, flow(&entries, 12, 30)];
+    let inks = || keys.iter().flat_map(|key| &key.signs).map(|sign| sign.ink);
+    let has = |of: How| {
+        inks().any(|ink| matches!(ink, Ink::Owner { how, .. } | Ink::Other(how) if how == of))
+    };
+    if has(How::Alone) {
+        parts.push(Words::Small.block("full colour, capital letter: held one-to-one"));
+    }
+    if has(How::Mask) {
+        parts.push(Words::Small.block("light colour, small letter: one of several cpus of a mask"));
+    }
+    Some(Block::stacked(&parts, 8))
+}
+
+/// Devices whose host node is not known; `None` where there are none.
+pub(super) fn devices(drawing: &Drawing) -> Option<Block> {
+    let mut parts = vec![Words::Heading.block("Devices of no known host node")];
+    parts.extend(drawing.devices.iter().map(device));
+    (parts.len() > 1).then(|| Block::stacked(&parts, 6))
+}
+
+/// A device of a guest.
+pub(super) fn device(device: &PciDevice) -> Block {
+    let text = format!("PCI {} of guest {}", device.address, device.guest);
+    Words::Small.block(&text).framed("chip", 4)
 }
 
 fn entry(key: &Key, signs: &Signs) -> Block {
@@ -41,9 +61,9 @@ fn entry(key: &Key, signs: &Signs) -> Block {
         x += width + 4;
     }
     x += 4;
-    body.push_str(&Words::Label.at(x, 15, &key.text));
+    body.push_str(&Words::Label.at(x, 15, &key.whole));
     Block {
-        width: x + Words::Label.width(&key.text),
+        width: x + Words::Label.width(&key.whole),
         height: cell::HEIGHT,
         body,
     }

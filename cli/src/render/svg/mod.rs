@@ -10,15 +10,22 @@ mod style;
 use numapin_core::host::Host;
 
 use super::drawing::{Drawing, Scene, Signs};
-use super::topology;
+use super::{plan, topology};
+use crate::planned::Planned;
 use block::{Block, Words, flow};
 
 /// Space around everything.
 const MARGIN: usize = 24;
 /// Between the parts of a page.
 const GAP: usize = 24;
+/// The shape that two pictures aim at: rather side by side.
+const PANELS: usize = 20;
+/// How many guests are told by name.
+const MOST: usize = 8;
 /// The shape that a page aims at: width to height, in tenths.
 const PAGE: usize = 15;
+/// The shape that what stands beside the picture aims at.
+const FOOT: usize = 60;
 
 /// The host alone.
 pub(crate) fn topology(host: &Host) -> String {
@@ -27,31 +34,45 @@ pub(crate) fn topology(host: &Host) -> String {
     let summary = topology::summary(host);
     page(
         "Host",
-        summary.trim_end(),
+        &[summary.trim_end().to_owned()],
         host::drawn(&drawing, &signs),
         foot(&[&drawing], &signs),
     )
 }
 
 /// Plans on a host: as it is, and as it will be.
-pub(crate) fn plan(host: &Host, scene: &Scene, guests: &[&str]) -> String {
+pub(crate) fn plan(host: &Host, scene: &Scene, plans: &[Planned]) -> String {
     let drawings = [&scene.before, &scene.after];
     let signs = Signs::of(&drawings);
-    let panels = [("now", drawings[0]), ("as planned", drawings[1])];
-    let panels = panels.map(|(title, drawing)| {
-        let title = Words::Heading.block(title);
-        Block::stacked(&[title, host::drawn(drawing, &signs)], 8)
+    let pictures = drawings.map(|drawing| host::drawn(drawing, &signs));
+    let scale = scale(pictures[0].width);
+    let told = scene.unseen.iter();
+    let told: Vec<Block> = told
+        .map(|line| Words::Label.wrapped(line, pictures[0].width * 10 / scale))
+        .collect();
+    let heads = [("now", told), ("as planned", Vec::new())].map(|(title, told)| {
+        let mut lines = vec![Words::Heading.block(title)];
+        lines.extend(told);
+        Block::stacked(&lines, 4).scaled(scale)
     });
-    let title = match guests {
+    let height = heads.iter().map(|head| head.height).max().unwrap_or(0);
+    let panels: Vec<Block> = heads
+        .into_iter()
+        .zip(pictures)
+        .map(|(head, picture)| Block::stacked(&[head.at_least(0, height), picture], 8))
+        .collect();
+    let guests: Vec<&str> = plans.iter().map(|plan| &*plan.guest.name.0).collect();
+    let title = match guests[..] {
         [] => "No plan".to_owned(),
         [one] => format!("Plan of guest {one}"),
-        some => format!("Plan of guests {}", listed(some)),
+        _ => format!("Plan of guests {}", listed(&guests)),
     };
-    let summary = topology::summary(host);
+    let mut about = vec![topology::summary(host).trim_end().to_owned()];
+    about.extend(plans.iter().take(MOST).map(plan::line));
     page(
         &title,
-        summary.trim_end(),
-        flow(&panels, GAP, PAGE),
+        &about,
+        flow(&panels, GAP, PANELS),
         foot(&drawings, &signs),
     )
 }
@@ -59,22 +80,24 @@ pub(crate) fn plan(host: &Host, scene: &Scene, guests: &[&str]) -> String {
 /// What the signs mean, and how far host nodes are from each other.
 fn foot(drawings: &[&Drawing], signs: &Signs) -> Vec<Block> {
     let legend = legend::legend(drawings, signs);
-    let distances = drawings
-        .last()
-        .and_then(|drawing| legend::distances(drawing));
-    legend.into_iter().chain(distances).collect()
+    let last = drawings.last();
+    let distances = last.and_then(|drawing| legend::distances(drawing));
+    let devices = last.and_then(|drawing| legend::devices(drawing));
+    let all = legend.into_iter().chain(distances);
+    all.chain(devices).collect()
 }
 
-fn page(title: &str, summary: &str, picture: Block, foot: Vec<Block>) -> String {
-    let mut parts = vec![
-        Words::Title.block(title),
-        Words::Label.block(summary),
-        picture,
-    ];
+fn page(title: &str, about: &[String], picture: Block, foot: Vec<Block>) -> String {
+    let scale = scale(picture.width);
+    let wide = picture.width.max(720) * 10 / scale;
+    let mut head = vec![Words::Title.wrapped(title, wide)];
+    head.extend(about.iter().map(|line| Words::Label.wrapped(line, wide)));
+    let mut parts = vec![picture];
     if !foot.is_empty() {
-        parts.push(flow(&foot, GAP, 4 * PAGE));
+        parts.push(flow(&foot, GAP, FOOT).scaled(scale));
     }
-    let all = Block::stacked(&parts, 12);
+    let parts = flow(&parts, GAP, PAGE);
+    let all = Block::stacked(&[Block::stacked(&head, 8).scaled(scale), parts], 2 * scale);
     let (width, height) = (all.width + 2 * MARGIN, all.height + 2 * MARGIN);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
@@ -92,9 +115,13 @@ fn page(title: &str, summary: &str, picture: Block, foot: Vec<Block>) -> String 
     out
 }
 
+/// How much larger, in tenths, the words around a picture of this width are: a large one is looked at from afar.
+fn scale(width: usize) -> usize {
+    (width / 120).clamp(10, 30)
+}
+
 /// Names, no more than there is room for in a title.
 fn listed(names: &[&str]) -> String {
-    const MOST: usize = 8;
     match names.len() {
         n if n > MOST => format!("{} and {} more", names[..MOST].join(", "), n - MOST),
         _ => names.join(", "),
