@@ -6,6 +6,8 @@ mod bad_host;
 mod check;
 mod help;
 mod mutations;
+mod pictures;
+mod pictures_svg;
 mod plan;
 mod plan_inputs;
 mod qmp_faults;

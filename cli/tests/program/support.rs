@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use assert_cmd::Command;
 use numapin_qmp_mock::{FakeHost, Guest, Mock, Mocks, Script, Threads};
-use numapin_sysfs_sim::{Host, Machine};
+use numapin_sysfs_sim::{Host, Machine, OnlineFiles, Quirks};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -118,6 +118,21 @@ pub(crate) fn directory() -> TempDir {
     new.tempdir_in("/dev/shm")
         .or_else(|_| new.tempdir())
         .expect("a directory for temporary files")
+}
+
+/// A large machine with as few files as it can have: a hundred thousand small ones would be slow to write.
+pub(crate) fn few_files(host: Host) -> Host {
+    let quirks = Quirks {
+        lists_only: true,
+        l3_only: true,
+        online_files: OnlineFiles::None,
+        no_cpu_node_links: true,
+        no_die: true,
+        no_cluster: true,
+        no_hugepages: true,
+        ..Quirks::default()
+    };
+    Host { quirks, ..host }
 }
 
 /// A simulated machine in a directory of its own.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 
-use numapin_sysfs_sim::{Host, Numbering, OnlineFiles, Quirks, topologies};
+use numapin_sysfs_sim::{Host, Numbering, topologies};
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Lab, at, captured_hosts, directory, numapin, numapin_in, raw_command, same_as_file,
+    Lab, at, captured_hosts, directory, few_files, numapin, numapin_in, raw_command, same_as_file,
 };
 
 /// Ids of a list as the kernel prints it, without the program's own reading of such lists.
@@ -337,18 +337,7 @@ fn odd_data_is_told_on_stderr_and_in_json() {
 
 #[test]
 fn a_host_of_4096_cpus() {
-    let mut host = Host::grid(4, 4, 4, 32, 2).numbered(Numbering::Blocked);
-    // A hundred thousand small files would be slow to write.
-    host.quirks = Quirks {
-        lists_only: true,
-        l3_only: true,
-        online_files: OnlineFiles::None,
-        no_cpu_node_links: true,
-        no_die: true,
-        no_cluster: true,
-        no_hugepages: true,
-        ..Quirks::default()
-    };
+    let host = few_files(Host::grid(4, 4, 4, 32, 2).numbered(Numbering::Blocked));
     let lab = Lab::of(&host);
     let topology = json_of(&lab);
     holds_the_schema(&topology);

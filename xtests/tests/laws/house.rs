@@ -183,7 +183,8 @@ fn the_top_level_is_fixed() {
     for entry in fs::read_dir(workspace()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = members().contains(&name) || ["topologies", "target"].contains(&name.as_str());
+        let known =
+            members().contains(&name) || ["docs", "topologies", "target"].contains(&name.as_str());
         if entry.path().is_dir() && !known && !name.starts_with('.') {
             extra.insert(name);
         }

@@ -2,6 +2,7 @@
 
 use numapin_core::claims::Claims;
 use numapin_core::host::Host;
+use numapin_core::id::VcpuId;
 use numapin_core::idset::CpuSet;
 use numapin_core::process::ThreadKind;
 
@@ -26,6 +27,23 @@ impl Drawing {
     }
 
     fn add_status(&mut self, guest: &GuestStatus, online: &CpuSet) {
+        let starting = guest.state == GuestState::Starting;
+        let masks: Vec<(VcpuId, &CpuSet)> = guest
+            .threads
+            .iter()
+            .filter_map(|thread| {
+                let ThreadKind::Vcpu { vcpu } = thread.kind else {
+                    return None;
+                };
+                let planned = thread.planned.as_ref().filter(|_| starting);
+                Some((vcpu, planned.or(thread.actual.as_ref())?))
+            })
+            // A mask that leaves no online CPU out is nobody's pin.
+            .filter(|(_, mask)| !online.is_subset(mask))
+            .collect();
+        if masks.is_empty() {
+            return;
+        }
         let first = self.owners.len();
         let mut nodes: Vec<_> = guest.virtual_nodes.values().copied().collect();
         nodes.sort_unstable();
@@ -37,26 +55,16 @@ impl Drawing {
             other: false,
         };
         match several {
-            true => self
-                .owners
-                .extend(nodes.iter().map(|node| owner(Some(*node)))),
+            true => {
+                let nodes = nodes.iter().copied();
+                self.owners.extend(nodes.map(|node| owner(Some(node))));
+            }
             false => self.owners.push(owner(None)),
         }
-        for thread in &guest.threads {
-            let ThreadKind::Vcpu { vcpu } = thread.kind else {
-                continue;
-            };
-            let starting = guest.state == GuestState::Starting;
-            let planned = thread.planned.as_ref().filter(|_| starting);
-            let Some(mask) = planned.or(thread.actual.as_ref()) else {
-                continue;
-            };
+        for (vcpu, mask) in masks {
             let node = guest.virtual_nodes.get(&vcpu).filter(|_| several);
             let at = node.and_then(|node| nodes.binary_search(node).ok());
-            // A mask that leaves no online CPU out is nobody's pin.
-            if !online.is_subset(mask) {
-                self.hold(first + at.unwrap_or(0), mask, how(mask), Some(vcpu));
-            }
+            self.hold(first + at.unwrap_or(0), mask, how(mask), Some(vcpu));
         }
         self.hold_idle(first..self.owners.len(), &guest.claimed);
     }

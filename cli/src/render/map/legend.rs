@@ -13,11 +13,16 @@ const INDENT: &str = "  ";
 /// What stands between two signs.
 const GAP: &str = "   ";
 
+/// More guests than this stand on lines together.
+const MOST_LINES: usize = 6;
+
 /// The legend; empty where there is nothing to be told.
 pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
     let keys = signs.legend(&[drawing]);
     let mut lines: Vec<Line> = Vec::new();
     let mut rest = true;
+    // Each guest begins a line, as long as they are few.
+    let few = keys.iter().filter(|key| key.first).count() <= MOST_LINES;
     for key in &keys {
         let own = matches!(
             key.signs[0].ink,
@@ -26,8 +31,8 @@ pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
                 ..
             }
         );
-        // Each guest begins a line; what is not a guest's begins one together.
-        let new = key.first || (!own && rest);
+        // What is not a guest's begins a line together.
+        let new = key.first && few || (!own && rest);
         rest &= own;
         put(&mut lines, signs_of(key), &key.text, new, look);
     }

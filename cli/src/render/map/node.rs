@@ -354,7 +354,7 @@ fn title(of: &Folded<'_>, room: usize, look: Look) -> String {
         let sharing = node.groups.iter().find(|group| !group.also_on.is_empty());
         more.extend(sharing.map(|group| format!("L3 with host node {}", group.also_on)));
     }
-    let dot = if look.unicode { " · " } else { ", " };
+    let dot = if look.unicode { " · " } else { " - " };
     for part in more {
         let longer = format!("{title}{dot}{part}");
         if longer.chars().count() <= room {
