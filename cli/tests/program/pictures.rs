@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use numapin_qmp_mock::{Guest, Script};
-use numapin_sysfs_sim::{Host, Numbering, topologies};
+use numapin_sysfs_sim::{Host, Numbering};
 use rstest::rstest;
 use serde_json::Value;
 

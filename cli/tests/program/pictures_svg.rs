@@ -41,7 +41,7 @@ fn read(svg: &str) -> Found {
 fn look(node: Node<'_, '_>, (mut x, mut y, mut scale): (i64, i64, i64), found: &mut Found) {
     let number = |name: &str| -> i64 {
         let value = node.attribute(name).expect(name);
-        value.parse::<f64>().expect("a number") as i64
+        value.parse().expect("a whole number")
     };
     assert!(!["script", "image", "foreignObject", "a"].contains(&node.tag_name().name()));
     if let Some(transform) = node.attribute("transform") {
@@ -49,16 +49,20 @@ fn look(node: Node<'_, '_>, (mut x, mut y, mut scale): (i64, i64, i64), found: &
             .strip_suffix(')')
             .and_then(|of| of.split_once('('))
             .expect("one");
-        let numbers: Vec<f64> = of
-            .split(' ')
-            .map(|n| n.parse().expect("a number"))
-            .collect();
+        // Tenths: nothing is finer.
+        let tenths = |n: &str| -> i64 {
+            let (whole, rest) = n.split_once('.').unwrap_or((n, "0"));
+            let number = |n: &str| n.parse::<i64>().expect("a number");
+            assert_eq!(rest.len(), 1, "{n}");
+            10 * number(whole) + number(rest)
+        };
+        let numbers: Vec<i64> = of.split(' ').map(tenths).collect();
         match (what, &numbers[..]) {
             ("translate", [right, down]) => {
-                x += *right as i64 * scale;
-                y += *down as i64 * scale;
+                x += right * scale / 10;
+                y += down * scale / 10;
             }
-            ("scale", [times]) => scale = (scale as f64 * times).round() as i64,
+            ("scale", [times]) => scale = scale * times / 10,
             other => panic!("{other:?}"),
         }
     }
@@ -75,7 +79,8 @@ fn look(node: Node<'_, '_>, (mut x, mut y, mut scale): (i64, i64, i64), found: &
             other => panic!("{other}"),
         };
         // A letter of the fonts that are named is 6/10 as wide as it is high.
-        let wide = text.chars().count() as i64 * size * 6 * scale / 10;
+        let letters = i64::try_from(text.chars().count()).expect("few");
+        let wide = letters * size * 6 * scale / 10;
         let end = node.attribute("text-anchor") == Some("end");
         let left = x + number("x") * scale - if end { wide } else { 0 };
         let base = y + number("y") * scale;

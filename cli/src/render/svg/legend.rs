@@ -20,7 +20,10 @@ pub(super) fn legend(drawings: &[&Drawing], signs: &Signs) -> Option<Block> {
         .map(|entry| entry.at_least(widest + 8, 0))
         .collect();
     let heading = Words::Heading.block("Legend");
-    let mut parts = vec![heading, grid(&entries, 12, entries.len().div_ceil(5).min(5))];
+    let mut parts = vec![
+        heading,
+        grid(&entries, 12, entries.len().div_ceil(5).min(5)),
+    ];
     let inks = || keys.iter().flat_map(|key| &key.signs).map(|sign| sign.ink);
     let has = |of: How| {
         inks().any(|ink| matches!(ink, Ink::Owner { how, .. } | Ink::Other(how) if how == of))
