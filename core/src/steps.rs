@@ -14,13 +14,20 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// The steps of one captured machine, in this process. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Steps(Option<Arc<Plan>>);
+pub struct Steps(Option<Arc<Machine>>);
+
+#[derive(Debug)]
+struct Machine {
+    dir: PathBuf,
+    /// Read at the first step: a command that changes nothing reads nothing for it.
+    plan: OnceLock<Option<Plan>>,
+}
 
 #[derive(Debug)]
 struct Plan {
@@ -40,18 +47,10 @@ impl Steps {
     /// all steps are taken.
     #[must_use]
     pub fn below(dir: &Path) -> Self {
-        let asked = fs::read_to_string(dir.join("numapin-step"));
-        let at: BTreeMap<u64, Then> = asked
-            .iter()
-            .flat_map(|text| text.lines())
-            .filter_map(parse)
-            .collect();
-        let plan = Plan {
-            reached: dir.join("numapin-step.reached"),
-            at,
-            taken: AtomicU64::new(0),
-        };
-        Self((!plan.at.is_empty()).then(|| Arc::new(plan)))
+        Self(Some(Arc::new(Machine {
+            dir: dir.to_owned(),
+            plan: OnceLock::new(),
+        })))
     }
 
     /// Right before an effect: `what` says which.
@@ -59,7 +58,7 @@ impl Steps {
     /// # Errors
     /// The test wants it refused.
     pub fn step(&self, what: fmt::Arguments<'_>) -> io::Result<()> {
-        let Some(plan) = &self.0 else {
+        let Some(plan) = self.plan() else {
             return Ok(());
         };
         let number = plan.taken.fetch_add(1, Ordering::Relaxed) + 1;
@@ -77,6 +76,28 @@ impl Steps {
                 thread::park();
             },
         }
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        let machine = self.0.as_ref()?;
+        let plan = machine.plan.get_or_init(|| Plan::below(&machine.dir));
+        plan.as_ref()
+    }
+}
+
+impl Plan {
+    fn below(dir: &Path) -> Option<Self> {
+        let asked = fs::read_to_string(dir.join("numapin-step"));
+        let at: BTreeMap<u64, Then> = asked
+            .iter()
+            .flat_map(|text| text.lines())
+            .filter_map(parse)
+            .collect();
+        (!at.is_empty()).then(|| Self {
+            reached: dir.join("numapin-step.reached"),
+            at,
+            taken: AtomicU64::new(0),
+        })
     }
 }
 
@@ -114,7 +135,7 @@ mod tests {
         for text in [None, Some(""), Some("x stop"), Some("1"), Some("1 halt")] {
             let file = dir.path().join("numapin-step");
             text.map_or(Ok(()), |text| fs::write(&file, text)).unwrap();
-            assert!(Steps::below(dir.path()).0.is_none(), "{text:?}");
+            assert!(Steps::below(dir.path()).plan().is_none(), "{text:?}");
         }
         assert_eq!(parse("3 stop"), Some((3, Then::Stop)));
     }

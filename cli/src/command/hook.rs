@@ -9,8 +9,6 @@ use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::time::Duration;
 
-use numapin_core::policy::Require;
-
 use crate::Answer;
 use crate::args::{Format, Global, Hook};
 use crate::fault::{Exit, Fault};
@@ -75,15 +73,14 @@ pub(crate) fn run(global: &Global, args: &Hook) -> Result<Answer, Fault> {
         Ok(step) => step,
         Err(fault) => return Ok(forgiven(global, phase, &args.vmid, fault)),
     };
-    let stops = matches!(step, Step::Refused(_, Require::Fail)) && phase == Phase::PreStart;
     Ok(Answer {
         out: match global.format {
             Format::Json => json::line(&json::HookDocument::new(vmid, phase.name(), &step)) + "\n",
-            _ => render::hook::text(vmid, &step, stops),
+            _ => render::hook::text(vmid, &step),
         },
-        exit: match stops {
-            true => Exit::Constraints,
-            false => Exit::Done,
+        exit: match step {
+            Step::Stopped(_) => Exit::Constraints,
+            _ => Exit::Done,
         },
     })
 }
@@ -173,4 +170,54 @@ fn give_way(info: &PanicHookInfo<'_>) {
         place.as_deref().unwrap_or("unknown place")
     );
     process::exit(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    const CHILD: &str = "NUMAPIN_TEST_PANIC";
+
+    /// Run by the test below, as another process; by itself it has nothing to do.
+    #[test]
+    fn panics_where_it_is_asked_to() {
+        let Some(text) = std::env::var_os(CHILD) else {
+            return;
+        };
+        survive_panics();
+        assert!(text.is_empty(), "of no use:\n{}", text.display());
+    }
+
+    #[test]
+    fn a_panic_is_one_line_and_0() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let this = "command::hook::tests::panics_where_it_is_asked_to";
+        child.args(["--exact", this, "--nocapture"]);
+        let output = child.env(CHILD, "some text").output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let expected =
+            "numapin: a bug of numapin, please report it: of no use:; some text (cli/src/";
+        assert!(said.starts_with(expected), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert!(!out.contains("test result"), "it ended there: {out}");
+    }
+
+    #[test]
+    fn the_source_node_is_a_name_and_no_path() {
+        let node = |text: &str| source_node(OsStr::new(text));
+        assert_eq!(node(""), Ok(None));
+        for name in ["pve1", "PVE-2", "7", "a-b-c"] {
+            assert_eq!(node(name), Ok(Some(name.to_owned())));
+        }
+        for path in [
+            "..", ".", "a/b", "/etc", "-a", "a-", "a.b", "a b", "a\n", "ä",
+        ] {
+            let told = node(path).unwrap_err();
+            assert!(told.contains(&format!("{path:?}")), "{told}");
+        }
+    }
 }

@@ -114,6 +114,20 @@ pub(crate) fn threads(
     }))
 }
 
+/// A Proxmox VE guest as QEMU tells it, where its config can't be read.
+pub(super) fn without_config(
+    root: &Root,
+    vmid: Vmid,
+    deadline: Duration,
+) -> Result<(Result<Guest, Violations>, GuestThreads), Fault> {
+    let questions = Questions { hotpluggable: true };
+    let answer = qmp::ask(&socket(root, vmid), deadline, questions)?;
+    let threads = GuestThreads::from_answer(root, Some(vmid), &answer)?;
+    let mut parts = shape_of(&answer)?.parts(&vmid.to_string());
+    parts.vmid = Some(vmid);
+    Ok((Guest::new(parts), threads))
+}
+
 fn shape_of(answer: &Answer) -> Result<shape::QmpShape, Fault> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let hotpluggable = answer.raw.hotpluggable.as_ref().map(list);

@@ -14,10 +14,10 @@ pub(crate) mod start;
 use std::time::Duration;
 
 use numapin_core::apply::GuestThreads;
-use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy, SCHEMA};
+use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy};
 use numapin_core::claims::{KeptPlan, outdated};
 use numapin_core::guest::GuestName;
-use numapin_core::id::VcpuId;
+use numapin_core::id::{VcpuId, Vmid};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::{Cost, Plan, plan};
 use numapin_core::policy::Mode;
@@ -163,7 +163,7 @@ pub(crate) fn pin(
         let only_held = entry.plan.mode == Mode::None;
         reasons.is_empty() && !how.replan && !typed && !only_held
     });
-    let (plan, kept_plan, kept_policy) = match kept {
+    let (plan, mut entry) = match kept {
         Some(entry) => {
             if entry.policy.text != wanted.text {
                 notes.push(format!(
@@ -171,13 +171,14 @@ pub(crate) fn pin(
                     wanted.text, wanted.source, entry.policy.text
                 ));
             }
-            let plan = again(&entry.plan, &guest.name);
-            (plan, entry.plan.clone(), entry.policy.clone())
+            (again(&entry.plan, &guest.name), entry.clone())
         }
         None => match plan(&keeper.node.host, &guest, &claims, &policy) {
             Ok(plan) => {
-                let kept = KeptPlan::of(&keeper.node.host, &guest, &policy, &plan);
-                (plan, kept, wanted)
+                let (host, boot) = (&keeper.node.host, keeper.boot_id.clone());
+                let made_with = (&policy, wanted);
+                let entry = Entry::new(host, &guest, &plan, made_with, Some(process), boot);
+                (plan, entry)
             }
             Err(violations) => return Ok(Err(violations)),
         },
@@ -188,18 +189,11 @@ pub(crate) fn pin(
         _ => Vec::new(),
     };
 
-    let mut entry = Entry {
-        schema: SCHEMA,
-        guest: guest.name.clone(),
-        vmid: guest.vmid,
-        state: EntryState::Applied,
-        boot_id: keeper.boot_id.clone(),
-        process: Some(process),
-        policy: kept_policy,
-        plan: kept_plan,
-        found: keeper.found(before.as_ref())?,
-        promised_kib: Default::default(),
-    };
+    // The plan of a guest that was starting becomes that of its process; its memory is taken.
+    entry.state = EntryState::Applied;
+    entry.process = Some(process);
+    entry.promised_kib.clear();
+    entry.found = keeper.found(before.as_ref())?;
     let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, threads, true)?;
     if is_kept {
         notes.extend(outcome.notes.iter().map(ToString::to_string));
@@ -225,6 +219,36 @@ pub(crate) fn pin(
         report: Some(report),
         followed,
     }))
+}
+
+/// Pins a Proxmox VE guest by the plan that was kept for its start, where its config can't be read: /etc/pve is away for seconds
+/// when its service restarts. QEMU tells the shape. `None`: no such plan.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn apply_kept(
+    node: &mut Node,
+    vmid: Vmid,
+    how: &How,
+    warn: &mut Vec<String>,
+) -> Result<Option<Result<Applied, Violations>>, Fault> {
+    let Some(policy) = node.ledger.of(vmid).map(|entry| entry.policy.clone()) else {
+        return Ok(None);
+    };
+    let (guest, threads) = ask::without_config(&node.root, vmid, how.deadline)?;
+    let loaded = guest.map(|guest| Loaded {
+        guest,
+        process: Some(threads.process),
+        policy: policy.text.parse().unwrap_or_default(),
+        source: policy.source,
+    });
+    match loaded {
+        Ok(loaded) => {
+            let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+            pin(&mut keeper, loaded, &threads, &Over::default(), how, warn).map(Some)
+        }
+        Err(violations) => Ok(Some(Err(violations))),
+    }
 }
 
 fn nothing(loaded: Loaded, plan: Plan) -> Applied {

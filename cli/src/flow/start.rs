@@ -18,7 +18,7 @@ use numapin_core::report::Report;
 use numapin_core::root::Root;
 use numapin_core::violation::Violations;
 
-use super::{Applied, How, Keeper, apply, unplanned};
+use super::{Applied, How, Keeper, apply, apply_kept, unplanned};
 use crate::fault::Fault;
 use crate::intent::{GuestRef, Over};
 use crate::load::{Config, Configs, Loaded, Node};
@@ -44,8 +44,10 @@ pub(crate) enum Step {
     Held,
     /// It was planned, and its plan is kept.
     Planned(Box<Begun>),
-    /// It can't be pinned.
-    Refused(Violations, Require),
+    /// It can't be pinned, and runs without.
+    Refused(Violations),
+    /// It can't be pinned, and its policy has it not start then.
+    Stopped(Violations),
     /// It was pinned.
     Pinned(Box<Applied>),
     /// It holds nothing any more.
@@ -102,7 +104,8 @@ pub(crate) fn pre_start(
             kept: !backup,
             followed,
         })),
-        Err(violations) => Step::Refused(violations, policy.require),
+        Err(violations) if policy.require == Require::Fail => Step::Stopped(violations),
+        Err(violations) => Step::Refused(violations),
     })
 }
 
@@ -115,25 +118,40 @@ pub(crate) fn post_start(
     how: &How,
     warn: &mut Vec<String>,
 ) -> Result<Step, Fault> {
-    let (configs, _, policy) = read(&starting)?;
+    let recorded = is_recorded(&starting.root, starting.vmid);
+    let read = read(&starting);
     let Starting { root, vmid, .. } = starting;
-    if policy.mode == Mode::None && !is_recorded(&root, vmid) {
-        return Ok(Step::Nothing);
-    }
+    let (configs, unread) = match read {
+        Ok((_, _, policy)) if policy.mode == Mode::None && !recorded => return Ok(Step::Nothing),
+        Ok((configs, ..)) => (configs, None),
+        Err(fault) if recorded => (Configs::read(&root, &mut Vec::new())?, Some(fault)),
+        Err(fault) => return Err(fault),
+    };
     let mut node = Node::with(root, configs, warn)?;
     let process = guest_process(&node.root, vmid)?;
     let of = process.and_then(|process| node.ledger.of_process(process));
     if of.is_some_and(|entry| entry.state == EntryState::Held) {
         return Ok(Step::Held);
     }
-    let which = GuestRef::Vmid(vmid);
-    Ok(
-        match apply(&mut node, &which, &Over::default(), how, warn)? {
-            Ok(applied) if applied.report.is_none() => Step::Nothing,
-            Ok(applied) => Step::Pinned(Box::new(applied)),
-            Err(violations) => Step::Refused(violations, policy.require),
-        },
-    )
+    let applied = match unread {
+        None => {
+            let which = GuestRef::Vmid(vmid);
+            apply(&mut node, &which, &Over::default(), how, warn)?
+        }
+        Some(fault) => {
+            let Some(applied) = apply_kept(&mut node, vmid, how, warn)? else {
+                return Err(fault);
+            };
+            let fault = fault.message;
+            warn.push(format!("the plan of its start is set unseen: {fault}"));
+            applied
+        }
+    };
+    Ok(match applied {
+        Ok(applied) if applied.report.is_none() => Step::Nothing,
+        Ok(applied) => Step::Pinned(Box::new(applied)),
+        Err(violations) => Step::Refused(violations),
+    })
 }
 
 /// Forgets what has ended: the guest itself, and whoever else is gone. What lives keeps its entry: after a restart the next

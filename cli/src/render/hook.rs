@@ -7,12 +7,13 @@ use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
 use numapin_core::policy::Mode;
 use numapin_core::report::{Report, State};
+use numapin_core::violation::Violations;
 
 use crate::flow::{Applied, Begun, Step};
 use crate::planned::Planned;
 
-/// What was done about a guest; `stops`: its start ends here.
-pub(crate) fn text(vmid: Vmid, step: &Step, stops: bool) -> String {
+/// What was done about a guest.
+pub(crate) fn text(vmid: Vmid, step: &Step) -> String {
     let mut lines = Vec::new();
     match step {
         Step::Nothing => {}
@@ -36,14 +37,15 @@ pub(crate) fn text(vmid: Vmid, step: &Step, stops: bool) -> String {
             }
             follow(followed, &mut lines);
         }
-        Step::Refused(violations, _) => {
-            let then = match stops {
-                true => "and require=fail stops its start",
-                false => "and starts without pins",
-            };
-            lines.push(format!("guest {vmid} can't be pinned, {then}:"));
-            let list = violations.list.iter();
-            lines.extend(list.map(|violation| format!("  - {violation}")));
+        Step::Refused(violations) => {
+            lines.push(format!("guest {vmid} can't be pinned, and runs without:"));
+            reasons(violations, &mut lines);
+        }
+        Step::Stopped(violations) => {
+            lines.push(format!(
+                "guest {vmid} can't be pinned, and require=fail stops its start:"
+            ));
+            reasons(violations, &mut lines);
         }
         Step::Pinned(applied) => pinned(applied, &mut lines),
         Step::Freed(followed) => {
@@ -56,6 +58,11 @@ pub(crate) fn text(vmid: Vmid, step: &Step, stops: bool) -> String {
         let _ = writeln!(out, "numapin: {line}");
     }
     out
+}
+
+fn reasons(violations: &Violations, lines: &mut Vec<String>) {
+    let list = violations.list.iter();
+    lines.extend(list.map(|violation| format!("  - {violation}")));
 }
 
 fn pinned(applied: &Applied, lines: &mut Vec<String>) {

@@ -43,7 +43,7 @@ pub(crate) fn entry(node: &Node, vmid: u32) -> Option<Value> {
 }
 
 /// The CPUs of an entry's plan, in the order of the vCPUs.
-fn planned(node: &Node, vmid: u32) -> String {
+pub(crate) fn planned(node: &Node, vmid: u32) -> String {
     let entry = entry(node, vmid).unwrap();
     let vcpus = entry["plan"]["vcpus"].as_array().unwrap();
     let cpus = vcpus.iter().map(|vcpu| vcpu["cpus"].as_str().unwrap());
@@ -51,7 +51,7 @@ fn planned(node: &Node, vmid: u32) -> String {
 }
 
 /// A guest of so many cores that has a config and does not run.
-fn stopped(node: &Node, vmid: u32, cores: u32, more: &str) {
+pub(crate) fn stopped(node: &Node, vmid: u32, cores: u32, more: &str) {
     node.config(
         vmid,
         &format!("name: vm{vmid}\ncores: {cores}\nmemory: 1024\n{more}"),
@@ -136,7 +136,10 @@ fn a_refusal_stops_where_the_policy_says_so(
     let ran = run(&node, 100, "pre-start");
     assert_eq!(ran.code, code, "{ran:?}");
     assert!(
-        ran.out.contains("numapin: guest 100 can't be pinned, and "),
+        ran.out.contains(match code {
+            3 => "numapin: guest 100 can't be pinned, and require=fail stops its start:\n",
+            _ => "numapin: guest 100 can't be pinned, and runs without:\n",
+        }),
         "{ran:?}"
     );
     assert!(ran.out.contains("numapin:   - "), "{ran:?}");
@@ -148,7 +151,10 @@ fn a_refusal_stops_where_the_policy_says_so(
     let _guest = node.start(Guest::proxmox(100, 1, 4));
     let ran = run(&node, 100, "post-start");
     assert_eq!(ran.code, 0, "after the start nothing stops it: {ran:?}");
-    assert!(ran.out.contains("can't be pinned"), "{ran:?}");
+    assert!(
+        ran.out.contains("can't be pinned, and runs without:"),
+        "{ran:?}"
+    );
 }
 
 #[test]

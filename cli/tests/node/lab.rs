@@ -77,15 +77,18 @@ impl Node {
     }
 
     /// Starts the QEMU of a guest.
-    pub(crate) fn start(&self, mut guest: Guest) -> Mock {
+    pub(crate) fn start(&self, guest: Guest) -> Mock {
+        self.start_with(guest, Script::healthy())
+    }
+
+    /// Starts the QEMU of a guest that answers by a script.
+    pub(crate) fn start_with(&self, mut guest: Guest, script: Script) -> Mock {
         // A number that is used again is another process: the simulated ones tell by this alone.
         let started = self.started.get() + 1;
         self.started.set(started);
         guest.start_ticks.get_or_insert(1_000 + started);
         let host = FakeHost::at(self.dir.path()).unwrap();
-        let started = self
-            .mocks
-            .spawn(guest, Threads::Fake(host), Script::healthy());
+        let started = self.mocks.spawn(guest, Threads::Fake(host), script);
         started.unwrap()
     }
 

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod hook;
+mod hook_faults;
+mod hook_script;
+mod hook_starts;
 mod lab;
 mod pinning;
 mod policies;

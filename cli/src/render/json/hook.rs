@@ -42,8 +42,10 @@ enum Did {
     Planned,
     /// It was planned, and holds its CPUs once it runs.
     Checked,
-    /// It can't be pinned.
+    /// It can't be pinned, and runs without.
     Refused,
+    /// It can't be pinned, and does not start.
+    Stopped,
     /// It was pinned.
     Pinned,
     /// It holds nothing any more.
@@ -79,9 +81,13 @@ impl<'a> HookDocument<'a> {
                     ..nothing(if *kept { Did::Planned } else { Did::Checked })
                 }
             }
-            Step::Refused(violations, _) => Self {
+            Step::Refused(violations) => Self {
                 violations: of_guest(violations).collect(),
                 ..nothing(Did::Refused)
+            },
+            Step::Stopped(violations) => Self {
+                violations: of_guest(violations).collect(),
+                ..nothing(Did::Stopped)
             },
             Step::Pinned(applied) => {
                 let Applied {
