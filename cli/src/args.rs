@@ -103,6 +103,9 @@ pub(crate) enum Command {
     /// Remove the policy of a guest from /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin unset 100")]
     Unset(Unset),
+    /// The guest settings (`qm set ...`) that make memory, devices and pins agree, with what each brings
+    #[command(after_help = "Example: numapin advise 100 --mode one-to-one")]
+    Advise(OneGuest),
     /// The whole flow on a recorded host with mock guests: nothing real is touched
     #[command(after_help = "Example: numapin simulate --host epyc7451-2s 100.conf --mode numa")]
     Simulate(Simulate),

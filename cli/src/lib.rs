@@ -115,6 +115,7 @@ fn run(cli: &Cli) -> Result<Answer, Fault> {
         Command::Topology => command::topology::run(global),
         Command::Plan(args) => command::plan::run(global, args),
         Command::Check(args) => command::plan::check(global, args),
+        Command::Advise(args) => command::advise::run(global, args),
         Command::Apply(args) => command::apply::run(global, args),
         Command::Status(args) => command::status::run(global, args),
         Command::Reset(args) => command::reset::run(global, args),

@@ -8,6 +8,7 @@
 //! ```
 //! Left of [`placement`] everything reads and parses; `placement` thinks; right of it everything acts and tells.
 
+pub mod advise;
 pub mod apply;
 pub mod claims;
 pub mod cpulist;

@@ -1,5 +1,6 @@
 //! One file a command: what is read, what is asked of the engine, what is printed.
 
+pub(crate) mod advise;
 pub(crate) mod apply;
 pub(crate) mod generate;
 pub(crate) mod hook;

@@ -1,5 +1,6 @@
 //! The answer as text or as JSON; one file a form. Nothing is decided here.
 
+pub(crate) mod advise;
 pub(crate) mod drawing;
 pub(crate) mod explain;
 pub(crate) mod hook;

@@ -1,5 +1,6 @@
 //! The JSON of every command. It changes only by addition; sets of ids are strings in the kernel's list form.
 
+mod advise;
 mod apply;
 mod hook;
 mod plan;
@@ -11,6 +12,7 @@ mod topology;
 
 use serde::Serialize;
 
+pub(crate) use advise::AdviseDocument;
 pub(crate) use apply::ApplyDocument;
 pub(crate) use hook::HookDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
