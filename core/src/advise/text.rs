@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::settings::Settings;
 
-/// The config with the settings in its live part. What waits in [PENDING] for the same keys is gone, as after `qm set`; snapshots
+/// The config with the settings in its live part. What waits in `[PENDING]` for the same keys is gone, as after `qm set`; snapshots
 /// and everything else stay as they are.
 pub(super) fn apply(text: &str, settings: &Settings) -> String {
     let mut part = Part::Live;
@@ -36,7 +36,7 @@ pub(super) fn apply(text: &str, settings: &Settings) -> String {
     text
 }
 
-/// The numaN keys that stand in the live part or in [PENDING], readable or not.
+/// The numaN keys that stand in the live part or in `[PENDING]`, readable or not.
 pub(super) fn numa_keys(text: &str) -> BTreeSet<String> {
     let mut part = Part::Live;
     let mut keys = BTreeSet::new();
@@ -95,7 +95,7 @@ fn key(line: &str) -> Option<&str> {
     Some(line.split_once(':')?.0)
 }
 
-/// The line `delete:` of [PENDING] without the keys that are set; `None`: nothing is left of it.
+/// The line `delete:` of `[PENDING]` without the keys that are set; `None`: nothing is left of it.
 fn kept(line: &str, settings: &Settings) -> Option<String> {
     let (_, keys) = line.split_once(':')?;
     let words = keys.split(|c: char| c == ',' || c == ';' || c == '\0' || c.is_ascii_whitespace());
