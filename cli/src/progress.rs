@@ -29,8 +29,8 @@ impl Progress {
 
     /// The next step begins. The bar shows itself when it has taken long, on standard error where that is a terminal that can.
     pub(crate) fn begins(&self, what: &str) {
-        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if self.bar.is_hidden() && self.started.elapsed() > PATIENCE && !dumb {
+        let term = std::env::var("TERM").ok();
+        if self.bar.is_hidden() && is_due(self.started.elapsed(), term.as_deref()) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.set_message(what.to_owned());
@@ -45,5 +45,31 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Whether a bar is to be seen on a terminal of this name after so long.
+fn is_due(taken: Duration, term: Option<&str>) -> bool {
+    taken > PATIENCE && term.is_some_and(|term| !["", "dumb"].contains(&term))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(900, Some("xterm"), false)]
+    #[case(1_100, Some("xterm"), true)]
+    #[case(1_100, Some("dumb"), false)]
+    #[case(1_100, Some(""), false)]
+    #[case(1_100, None, false)]
+    fn a_bar_is_for_those_who_wait(
+        #[case] millis: u64,
+        #[case] term: Option<&str>,
+        #[case] expected: bool,
+    ) {
+        assert_eq!(is_due(Duration::from_millis(millis), term), expected);
     }
 }

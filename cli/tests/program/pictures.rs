@@ -233,6 +233,53 @@ fn others_reserved_isolated_and_offline_cpus_are_told_apart() {
 }
 
 #[test]
+fn status_draws_who_holds_what() {
+    let mut lab = Lab::rfc();
+    lab.config(100, "cores: 2\nsockets: 2\nnuma: 1\npinning: one-to-one\n");
+    lab.config(101, "cores: 3\npinning: l3\n");
+    lab.config(102, "cores: 1\n");
+    let guests = [
+        Guest::proxmox(100, 2, 2).numa_per_socket(),
+        Guest::proxmox(101, 1, 3),
+        Guest::proxmox(102, 1, 1),
+    ];
+    let _running = guests.map(|guest| lab.start(guest, Script::healthy()));
+    // Nobody is pinned: there is nothing to be seen.
+    assert!(!shown(&lab, &["status"], &[]).contains("+-"));
+    for vmid in ["100", "101"] {
+        lab.run(&["apply", vmid]).ended(0);
+    }
+    let plans = lab.run(&["status", "--format", "json"]).ended(0).json();
+    let mut expected: BTreeMap<u64, String> = (0..32).map(|cpu| (cpu, ".".to_owned())).collect();
+    let letters = [["A", "A", "B", "B"], ["c"; 4]];
+    for (guest, letters) in at(&plans, "/guests")
+        .as_array()
+        .expect("guests")
+        .iter()
+        .zip(letters)
+    {
+        let threads = at(guest, "/threads").as_array().expect("threads").iter();
+        let vcpus = threads.filter(|thread| thread["kind"] == "vcpu");
+        for (thread, letter) in vcpus.zip(letters) {
+            let cpus = listed(at(thread, "/actual")).into_iter();
+            expected.extend(cpus.map(|cpu| (cpu, letter.to_owned())));
+        }
+    }
+    let text = shown(&lab, &["status"], &[]);
+    assert_eq!(cells(&text), expected, "{text}");
+    // Of one guest, with the others beside it.
+    let text = shown(&lab, &["status", "101"], &[]);
+    let other = |sign: &String| match sign.as_str() {
+        "A" | "B" => "X".to_owned(),
+        "c" => "a".to_owned(),
+        free => free.to_owned(),
+    };
+    let beside = expected.iter().map(|(cpu, sign)| (*cpu, other(sign)));
+    assert_eq!(cells(&text), beside.collect(), "{text}");
+    assert!(text.contains("X held one-to-one by guest 100"), "{text}");
+}
+
+#[test]
 fn masks_that_overlap_have_a_sign_of_their_own() {
     let lab = Lab::small();
     for vmid in [100, 101, 102] {

@@ -43,11 +43,16 @@ impl Scene {
             allowed: None,
             ..host.clone()
         });
-        let firsts: Vec<usize> = guests.iter().map(|drawn| base.add_guest(drawn)).collect();
+        let online = host.online();
+        // A guest that is nowhere to be seen needs no letter.
+        let seen = guests.iter().filter(|drawn| {
+            let pinned = drawn.now.values().any(|mask| !online.is_subset(mask));
+            pinned || !drawn.plan.vcpus.is_empty()
+        });
+        let seen: Vec<_> = seen.map(|drawn| (base.add_guest(drawn), drawn)).collect();
         base.add_others(others);
         let (mut before, mut after) = (base.clone(), base);
-        let online = host.online();
-        for (first, drawn) in firsts.into_iter().zip(guests) {
+        for (first, drawn) in seen {
             before.masks(first, drawn.guest, drawn.now, &online);
             after.plan(first, drawn.guest, drawn.plan);
         }

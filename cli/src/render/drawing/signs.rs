@@ -37,8 +37,8 @@ pub(crate) enum Ink {
     },
     /// Other guests.
     Other(How),
-    /// Several.
-    Several,
+    /// Several, the strongest of them in this way.
+    Several(How),
     /// It can't be used.
     Off(State),
 }
@@ -97,10 +97,7 @@ impl Signs {
         match parts.len() {
             0 => Sign::free(),
             1 => parts.swap_remove(0),
-            _ => Sign {
-                text: self.several.get(&parts).unwrap_or(&FURTHER).to_string(),
-                ink: Ink::Several,
-            },
+            _ => Sign::several(*self.several.get(&parts).unwrap_or(&FURTHER), &parts),
         }
     }
 
@@ -112,7 +109,8 @@ impl Signs {
     /// The signs that one stands for.
     pub(crate) fn parts_of(&self, sign: &Sign) -> Vec<Sign> {
         let of = |(parts, several): (&Vec<Sign>, &char)| {
-            let this = sign.ink == Ink::Several && several.to_string() == sign.text;
+            let several = several.to_string() == sign.text;
+            let this = several && matches!(sign.ink, Ink::Several(_));
             this.then(|| parts.clone())
         };
         let found = self.several.iter().find_map(of);
@@ -138,11 +136,14 @@ impl Signs {
         for (parts, sign) in several {
             let names: Vec<_> = parts.iter().map(|sign| sign.text.clone()).collect();
             let names: Vec<_> = names.iter().map(String::as_str).collect();
-            keys.push(Key::new(Sign::several(*sign), listed(&names, " and ")));
+            keys.push(Key::new(
+                Sign::several(*sign, parts),
+                listed(&names, " and "),
+            ));
         }
         if further {
             keys.push(Key::new(
-                Sign::several(FURTHER),
+                Sign::several(FURTHER, &[]),
                 "another mix of them".to_owned(),
             ));
         }
@@ -170,10 +171,14 @@ impl Sign {
         }
     }
 
-    fn several(sign: char) -> Self {
+    fn several(sign: char, parts: &[Self]) -> Self {
+        let ways = parts.iter().filter_map(|part| match part.ink {
+            Ink::Owner { how, .. } | Ink::Other(how) => Some(how),
+            Ink::Free | Ink::Several(_) | Ink::Off(_) => None,
+        });
         Self {
             text: sign.to_string(),
-            ink: Ink::Several,
+            ink: Ink::Several(ways.min().unwrap_or(How::Mask)),
         }
     }
 

@@ -3,15 +3,16 @@
 
 use super::super::drawing::{How, Ink};
 
-/// Hues, each with the characters on it.
-const HUES: [(u8, u8); 7] = [
-    (214, 16),
-    (74, 16),
-    (36, 16),
-    (227, 16),
-    (25, 231),
-    (166, 231),
-    (175, 16),
+/// Hues: a background with the characters on it, and the same for characters alone, where neither a white nor a black
+/// terminal hides them.
+const HUES: [(u8, u8, u8); 7] = [
+    (214, 16, 172),
+    (74, 16, 74),
+    (36, 16, 36),
+    (227, 16, 142),
+    (25, 231, 33),
+    (166, 231, 166),
+    (175, 16, 175),
 ];
 const GREY: u8 = 244;
 
@@ -22,16 +23,17 @@ pub(super) fn code(ink: Ink) -> Option<String> {
             number,
             how: How::Alone,
         } => {
-            let (hue, on_it) = HUES[number % HUES.len()];
+            let (hue, on_it, _) = HUES[number % HUES.len()];
             Some(format!("1;38;5;{on_it};48;5;{hue}"))
         }
         Ink::Owner { number, .. } => {
-            let (hue, _) = HUES[number % HUES.len()];
+            let (_, _, hue) = HUES[number % HUES.len()];
             Some(format!("38;5;{hue}"))
         }
         Ink::Other(How::Mask) => Some(format!("38;5;{GREY}")),
         Ink::Other(_) => Some(format!("38;5;16;48;5;{GREY}")),
-        Ink::Several => Some("7".to_owned()),
+        Ink::Several(How::Mask) => Some("1".to_owned()),
+        Ink::Several(_) => Some("7".to_owned()),
         Ink::Off(_) => Some(format!("2;38;5;{GREY}")),
         Ink::Free => None,
     }

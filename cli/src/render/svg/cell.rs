@@ -9,6 +9,9 @@ use super::style::HUES;
 /// How high a CPU is.
 pub(super) const HEIGHT: usize = 22;
 
+/// How high the band is that says who shares a CPU.
+const BAND: usize = 5;
+
 /// How much room signs and numbers take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
@@ -95,25 +98,27 @@ pub(super) fn swatch(sign: &Sign, parts: &[Sign], width: usize) -> String {
 
 /// The rectangle behind a sign.
 fn filled(sign: &Sign, parts: &[Sign], x: usize, y: usize, width: usize) -> String {
-    if sign.ink != Ink::Several {
-        return plain(sign.ink, x, y, width);
+    if !matches!(sign.ink, Ink::Several(_)) {
+        return plain(sign.ink, x, y, width, HEIGHT);
     }
-    let mut out = String::new();
-    let shown = &parts[..parts.len().min(4)];
+    // A band of them below, so that the letters stand on white.
+    let mut out = plain(Ink::Free, x, y, width, HEIGHT);
+    let shown = &parts[..parts.len().min(6)];
     for (number, part) in shown.iter().enumerate() {
         let (from, to) = (
             width * number / shown.len(),
             width * (number + 1) / shown.len(),
         );
-        out.push_str(&plain(part.ink, x + from, y, to - from));
+        let top = y + HEIGHT - BAND;
+        out.push_str(&plain(part.ink, x + from, top, to - from, BAND));
     }
     out + &rect("several", x, y, width, HEIGHT)
 }
 
-fn plain(ink: Ink, x: usize, y: usize, width: usize) -> String {
-    let whole = |class: &str| rect(class, x, y, width, HEIGHT);
+fn plain(ink: Ink, x: usize, y: usize, width: usize, height: usize) -> String {
+    let whole = |class: &str| rect(class, x, y, width, height);
     match ink {
-        Ink::Free | Ink::Several => whole("free"),
+        Ink::Free | Ink::Several(_) => whole("free"),
         Ink::Owner { number, how } => {
             let hue = number % HUES.len();
             let mut out = match how {

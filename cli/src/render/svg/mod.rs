@@ -19,7 +19,7 @@ const MARGIN: usize = 24;
 /// Between the parts of a page.
 const GAP: usize = 24;
 /// The shape that two pictures aim at: rather side by side.
-const PANELS: usize = 20;
+const PANELS: usize = 26;
 /// How many guests are told by name.
 const MOST: usize = 8;
 /// The shape that a page aims at: width to height, in tenths.
