@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! flow                        guests walked over hosts: mocks, plans, masks set and read back
+//! namespace                   programs with a /run of their own, on the real kernel
 //! node                        the whole program on a node: run, refused at a step, killed at a step
 //! source                      the project's own sources, for the laws
 //! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
@@ -13,6 +14,7 @@ pub mod check;
 pub mod cost;
 pub mod flow;
 pub mod fraction;
+pub mod namespace;
 pub mod node;
 pub mod random;
 pub mod scene;
