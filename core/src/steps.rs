@@ -2,7 +2,8 @@
 //! n-th.
 //!
 //! ```text
-//! DIR/numapin-step           a line "7 stop": wait at the 7th step, until killed; "7 28": the 7th step fails with errno 28
+//! DIR/numapin-step           a line "7 stop": wait at the 7th step, until killed; "7 28": the 7th step fails with errno 28;
+//!                            "7 pass": it is taken, and only told
 //! DIR/numapin-step.reached   a line for each of them: what the step would have done
 //! ```
 //! So each point at which the program can be killed, and each thing the system can refuse, is reached one by one, with the
@@ -38,6 +39,7 @@ struct Plan {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
+    Pass,
     Stop,
     Refuse(i32),
 }
@@ -71,6 +73,7 @@ impl Steps {
             .open(&plan.reached)?;
         reached.write_all(format!("{what}\n").as_bytes())?;
         match *then {
+            Then::Pass => Ok(()),
             Then::Refuse(errno) => Err(io::Error::from_raw_os_error(errno)),
             Then::Stop => loop {
                 thread::park();
@@ -104,6 +107,7 @@ impl Plan {
 fn parse(line: &str) -> Option<(u64, Then)> {
     let (at, then) = line.split_once(' ')?;
     let then = match then {
+        "pass" => Then::Pass,
         "stop" => Then::Stop,
         errno => Then::Refuse(errno.parse().ok()?),
     };
@@ -118,7 +122,7 @@ mod tests {
     #[test]
     fn the_nth_step_is_refused_and_said() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("numapin-step"), "2 28\n4 5\n").unwrap();
+        fs::write(dir.path().join("numapin-step"), "2 28\n3 pass\n4 5\n").unwrap();
         let root = Root::captured(dir.path()).unwrap();
         let step = |n: u32| root.clone().step(format_args!("step {n}"));
         assert!(step(1).is_ok());
@@ -126,7 +130,7 @@ mod tests {
         assert!(step(3).is_ok());
         assert_eq!(step(4).unwrap_err().raw_os_error(), Some(5));
         let reached = fs::read_to_string(dir.path().join("numapin-step.reached")).unwrap();
-        assert_eq!(reached, "step 2\nstep 4\n");
+        assert_eq!(reached, "step 2\nstep 3\nstep 4\n");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! flow                        guests walked over hosts: mocks, plans, masks set and read back
 //! namespace                   programs with a /run of their own, on the real kernel
 //! node                        the whole program on a node: run, refused at a step, killed at a step
+//! pair                        two guests on such a node, and what must hold of them whatever happened
 //! source                      the project's own sources, for the laws
 //! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
 //!                └─► check    whether a plan is valid and costs what it says (any host)
@@ -16,6 +17,7 @@ pub mod flow;
 pub mod fraction;
 pub mod namespace;
 pub mod node;
+pub mod pair;
 pub mod random;
 pub mod scene;
 pub mod shrink;

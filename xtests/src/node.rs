@@ -199,6 +199,23 @@ impl Node {
         Ok((ran, reached))
     }
 
+    /// What the steps are of something that is done in this process.
+    ///
+    /// # Errors
+    /// It fails, or the wish can't be written.
+    pub fn steps_of(
+        &self,
+        what: impl FnOnce() -> Result<(), Broken>,
+    ) -> Result<Vec<String>, Broken> {
+        let all: String = (1..1_000).map(|n| format!("{n} pass\n")).collect();
+        self.write("numapin-step", all)?;
+        let done = what();
+        let reached = fs::read_to_string(self.at("numapin-step.reached")).unwrap_or_default();
+        self.no_steps()?;
+        done?;
+        Ok(reached.lines().map(str::to_owned).collect())
+    }
+
     /// Runs the program as a process, and kills it at a step. `steps` are the lines of the wish, of which the last one stops.
     ///
     /// # Errors
@@ -271,9 +288,9 @@ impl Node {
             .keys()
             .filter_map(|path| Some(path.strip_prefix(self.dir()).ok()?.display().to_string()));
         let known = |name: &String| {
-            let of_ledger = name
-                .strip_prefix("run/numapin/")
-                .is_some_and(|name| name == "lock" || name.ends_with(".json"));
+            let of_ledger = name.strip_prefix("run/numapin/").is_some_and(|name| {
+                ["lock", "watch.lock"].contains(&name) || name.ends_with(".json")
+            });
             let of_pve = name.starts_with("etc/pve/") && name.ends_with(".conf");
             let of_proc = name.starts_with("proc/")
                 && !name

@@ -1,12 +1,8 @@
 //! The system refuses one step of a command: each step, with each reason. No guest is ever half pinned, the line says what
 //! was refused and why, and the first masks can be put back.
 
-use std::collections::BTreeMap;
-
-use numapin_qmp_mock::{Mock, Script};
-use numapin_xtests::flow::masks::Masks;
-use numapin_xtests::flow::{Broken, Ids};
-use numapin_xtests::node::Node;
+use numapin_xtests::flow::Broken;
+use numapin_xtests::pair::Pair;
 use rstest::rstest;
 
 const EPERM: i32 = 1;
@@ -35,52 +31,9 @@ fn told(errno: i32, mask: bool) -> &'static str {
     }
 }
 
-struct Stage {
-    node: Node,
-    /// 100 is to be pinned, 101 follows it.
-    guests: [Mock; 2],
-    first: Masks,
-}
-
-impl Stage {
-    fn new() -> Result<Self, Broken> {
-        let node = Node::small()?;
-        let guests = [
-            node.guest(100, 2, Script::healthy())?,
-            node.guest(101, 2, Script::healthy())?,
-        ];
-        for guest in &guests {
-            node.taskset(guest, guest.vcpu_tids()[1], &[1, 2, 3])?;
-        }
-        let conf = "100: one-to-one,emulator=node,iothreads=node,vhost=node\n101: shared\n";
-        node.write("etc/pve/numapin.conf", conf)?;
-        let first = node.masks()?;
-        Ok(Self {
-            node,
-            guests,
-            first,
-        })
-    }
-
-    fn done(&self, words: &[&str]) -> Result<(), Broken> {
-        let ran = self.node.run(words);
-        match ran.code {
-            0 => Ok(()),
-            _ => Err(format!("{words:?}: {ran:?}").into()),
-        }
-    }
-
-    /// The masks of one guest.
-    fn of(&self, guest: usize, masks: &Masks) -> BTreeMap<u32, Ids> {
-        let pid = self.guests[guest].pid();
-        let own = masks.iter().filter(|(_, seen)| seen.pid == pid);
-        own.map(|(tid, seen)| (*tid, seen.mask.clone())).collect()
-    }
-
-    /// The thread whose mask a step was to set.
-    fn thread(step: &str) -> Option<u32> {
-        step.strip_prefix("set the mask of thread ")?.parse().ok()
-    }
+/// The thread whose mask a step was to set.
+fn thread_of(step: &str) -> Option<u32> {
+    step.strip_prefix("set the mask of thread ")?.parse().ok()
 }
 
 #[rstest]
@@ -89,7 +42,7 @@ fn each_step_is_refused_for_each_reason(
     #[values(EPERM, ESRCH, EIO, EINVAL, ENOSPC, EROFS)] errno: i32,
 ) -> Result<(), Broken> {
     let words: Vec<&str> = words.split(' ').collect();
-    let stage = Stage::new()?;
+    let stage = Pair::new()?;
     let node = &stage.node;
     stage.done(&["apply", "101"])?;
     let reset = words[0] == "reset";
@@ -109,7 +62,7 @@ fn each_step_is_refused_for_each_reason(
             assert!(masks >= 7, "only {masks} masks were refused");
             return Ok(());
         };
-        let thread = Stage::thread(&step);
+        let thread = thread_of(&step);
         masks += usize::from(thread.is_some());
         let now = node.masks()?;
         let at = format!("{step}: {ran:?}");

@@ -3,75 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use numapin_qmp_mock::{Mock, Script};
 use numapin_xtests::flow::Broken;
 use numapin_xtests::flow::masks::Masks;
 use numapin_xtests::node::{Kept, Killed, Node};
+use numapin_xtests::pair::Pair;
 use rstest::rstest;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_numapin-tested");
 
 /// More than any command has; a loop that gets there does not end.
 const MANY: usize = 200;
-
-/// Two guests whose masks are not all alike: 100 one-to-one, and 101 shared, whose masks follow.
-struct Stage {
-    node: Node,
-    _guests: [Mock; 2],
-    /// Before numapin did anything.
-    first: Masks,
-}
-
-impl Stage {
-    fn new() -> Result<Self, Broken> {
-        let node = Node::small()?;
-        let guests = [
-            node.guest(100, 2, Script::healthy())?,
-            node.guest(101, 2, Script::healthy())?,
-        ];
-        // One thread has a mask of its own: it must come back, and not all CPUs.
-        for guest in &guests {
-            node.taskset(guest, guest.vcpu_tids()[1], &[1, 2, 3])?;
-        }
-        node.write("etc/pve/numapin.conf", CONF)?;
-        Ok(Self {
-            first: node.masks()?,
-            node,
-            _guests: guests,
-        })
-    }
-
-    /// Runs a command that must do what it is asked.
-    fn done(&self, words: &[&str]) -> Result<(), Broken> {
-        let ran = self.node.run(words);
-        match ran.code {
-            0 => Ok(()),
-            _ => Err(format!("{words:?}: {ran:?}").into()),
-        }
-    }
-
-    /// Whatever was found: status can tell it, `reset` restores, `apply` completes, and nothing is left behind.
-    fn mended(&self, found: &Kept, wanted: &[Masks]) -> Result<(), Broken> {
-        let status = self.node.run(&["status"]);
-        assert!(matches!(status.code, 0 | 6), "{status:?}");
-        assert_eq!(status.told, Vec::<String>::new());
-        self.done(&["reset", "--all"])?;
-        assert_eq!(self.node.masks()?, self.first, "after reset");
-        assert_eq!(self.node.leftovers()?, Vec::<String>::new(), "after reset");
-
-        self.node.restore(found)?;
-        self.done(&["apply", "101"])?;
-        self.done(&["apply", "100"])?;
-        let masks = self.node.masks()?;
-        assert!(wanted.contains(&masks), "after apply: {masks:?}");
-        assert_eq!(self.node.leftovers()?, Vec::<String>::new(), "after apply");
-        self.done(&["reset", "--all"])?;
-        assert_eq!(self.node.masks()?, self.first, "after apply and reset");
-        Ok(())
-    }
-}
-
-const CONF: &str = "100: one-to-one,emulator=node,iothreads=node,vhost=node\n101: shared\n";
 
 /// Kills a command at each of its steps, from the same beginning, and has each end looked at; what the steps were.
 fn at_every_step(
@@ -128,14 +69,14 @@ fn killed_at_every_step(
 ) -> Result<(), Broken> {
     let words: Vec<&str> = words.split(' ').collect();
     let words = words.as_slice();
-    let stage = Stage::new()?;
+    let stage = Pair::new()?;
     stage.done(&["apply", "101"])?;
     for line in before.split("; ").filter(|line| !line.is_empty()) {
         stage.done(&line.split(' ').collect::<Vec<_>>())?;
     }
     // What an apply ends in that nobody disturbs: from the beginning, and from where the command leaves it.
     let begin = stage.node.keep()?;
-    let apply = |stage: &Stage| -> Result<Masks, Broken> {
+    let apply = |stage: &Pair| -> Result<Masks, Broken> {
         stage.done(&["apply", "101"])?;
         stage.done(&["apply", "100"])?;
         Ok(stage.node.masks()?)
@@ -157,7 +98,7 @@ fn killed_at_every_step(
 /// A thread refuses, what was set is being put back, and the program is killed there.
 #[test]
 fn killed_while_putting_back() -> Result<(), Broken> {
-    let stage = Stage::new()?;
+    let stage = Pair::new()?;
     let words = ["apply", "100"];
     let begin = stage.node.keep()?;
     let mut refused = None;
@@ -200,7 +141,7 @@ fn killed_while_putting_back() -> Result<(), Broken> {
 fn killed_while_numapin_conf_is_written(#[case] words: &str) -> Result<(), Broken> {
     let words: Vec<&str> = words.split(' ').collect();
     let words = words.as_slice();
-    let stage = Stage::new()?;
+    let stage = Pair::new()?;
     let conf = || std::fs::read_to_string(stage.node.at("etc/pve/numapin.conf"));
     let before = conf()?;
     let begin = stage.node.keep()?;

@@ -20,8 +20,10 @@ pub(super) fn place(root: &Root) -> PathBuf {
 /// The directory of the ledger, made where it is missing, and fit to be used.
 pub(in super::super) fn directory(root: &Root) -> Result<PathBuf, LedgerError> {
     let dir = place(root);
-    // What is above it is the system's, or that of who captured the machine.
-    fs::create_dir_all(root.run()).map_err(|source| error(root.run(), source))?;
+    // What is above it is the system's, or that of who captured the machine; a capture may lack it.
+    if !root.run().is_dir() {
+        fs::create_dir_all(root.run()).map_err(|source| error(root.run(), source))?;
+    }
     root.step(format_args!("make the directory of the ledger"))
         .map_err(|source| error(&dir, source))?;
     match DirBuilder::new().mode(0o755).create(&dir) {
