@@ -4,7 +4,7 @@
 //! guests that a test makes up. It takes root, and a machine where root may mount.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -28,11 +28,21 @@ pub struct Ended {
     pub err: String,
 }
 
-/// Whether this user may do all that on this machine.
+/// Whether this user may do all that on this machine; if not, that is said.
 #[must_use]
 pub fn can_be_had() -> bool {
     static CAN: OnceLock<bool> = OnceLock::new();
-    *CAN.get_or_init(|| shell("true", &[]).is_ok_and(|ended| ended.code == Some(0)))
+    let can = *CAN.get_or_init(|| shell("true", &[]).is_ok_and(|ended| ended.code == Some(0)));
+    if !can {
+        passed_over("it takes root, and a machine where root may mount");
+    }
+    can
+}
+
+/// Says why a test is passed over, and that it is.
+pub fn passed_over(why: &str) {
+    // Nobody can do more about a standard error that is closed.
+    let _ = writeln!(io::stderr(), "passed over: {why}");
 }
 
 /// Runs a shell script where `/run` is empty, with these variables.

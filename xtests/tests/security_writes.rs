@@ -127,7 +127,7 @@ fn has_strace() -> bool {
         .status();
     let has = has.is_ok_and(|status| status.success());
     if !has {
-        eprintln!("passed over: there is no strace that may trace");
+        namespace::passed_over("there is no strace that may trace");
     }
     has
 }
@@ -165,6 +165,11 @@ fn wrong(trace: &str, may: &[&str]) -> Vec<String> {
             continue;
         };
         let paths: Vec<&str> = rest.split('"').skip(1).step_by(2).collect();
+        // What a symbolic link says is a text; where it stands counts.
+        let paths = match name.starts_with("symlink") {
+            true => paths.last().copied().into_iter().collect(),
+            false => paths,
+        };
         let writes = ["open", "openat", "openat2", "creat"].contains(&name)
             && ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TRUNC"]
                 .iter()
@@ -263,10 +268,7 @@ fn paths_in_configs_are_never_opened() -> Result<(), Broken> {
         assert!(matches!(ended.status.code(), Some(0 | 6)), "{line}: {told}");
         let may: Vec<&str> = may.iter().map(String::as_str).collect();
         let text = fs::read_to_string(trace.path())?;
-        assert!(
-            text.contains(&format!("{root}/sys/devices/system")) || line.starts_with("set"),
-            "{line}"
-        );
+        assert!(text.contains(&root), "{line}");
         assert_eq!(wrong(&text, &may), Vec::<String>::new(), "{line}");
     }
     Ok(())
@@ -276,7 +278,6 @@ fn paths_in_configs_are_never_opened() -> Result<(), Broken> {
 #[test]
 fn as_root_it_writes_below_run_numapin_only() -> Result<(), Broken> {
     if !namespace::can_be_had() || !has_strace() {
-        eprintln!("passed over: it takes root, and a machine where root may mount");
         return Ok(());
     }
     let (dir, program) = for_everybody(PROGRAM)?;
@@ -296,7 +297,6 @@ fn as_root_it_writes_below_run_numapin_only() -> Result<(), Broken> {
         "status",
         "reset --all",
         "record $FILE",
-        "simulate",
     ];
     // One namespace for all, so that each meets what the one before left.
     let script: String = (0..)
@@ -325,8 +325,6 @@ fn as_root_it_writes_below_run_numapin_only() -> Result<(), Broken> {
         let may: &[&str] = match *line {
             line if line.starts_with("apply") || line.starts_with("reset") => &["/run/numapin"],
             line if line.starts_with("record") => &[&file],
-            // It writes machines of its own, and takes them away again.
-            "simulate" => &["/tmp/numapin-", "/dev/shm/numapin-", "/proc/self/fd/"],
             _ => &[],
         };
         assert_eq!(wrong(&text, may), Vec::<String>::new(), "{line}");
