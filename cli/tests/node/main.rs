@@ -10,3 +10,6 @@ mod pinning;
 mod policies;
 mod statuses;
 mod watch;
+mod watch_drift;
+mod watch_service;
+mod watch_trouble;

@@ -3,7 +3,7 @@
 //! A mask is a file of some 60 lines that the kernel makes anew for each reader; asking for the affinity of a thread is one
 //! system call. So a thread's file is read again only when that answer has changed. Where guests come or go, everything is read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Live, LiveGuest, LiveThread, read};
 use crate::apply::Affinity;
@@ -16,6 +16,8 @@ use crate::thread::Thread;
 #[derive(Debug, Default)]
 pub struct Again {
     pid_files: Option<BTreeMap<Pid, Vmid>>,
+    /// Processes that pid files name and that were not there: leftovers, or guests that are just starting.
+    absent: BTreeSet<Pid>,
     guests: Vec<LiveGuest>,
     threads: BTreeMap<Thread, Known>,
 }
@@ -37,7 +39,7 @@ impl Again {
     /// `/run/qemu-server` is there and can't be listed.
     pub fn has_come_or_gone(&self, root: &Root) -> Result<bool, FileError> {
         let pid_files = read::pid_files(root, &mut Vec::new())?;
-        Ok(self.pid_files.as_ref() != Some(&pid_files))
+        Ok(self.differs(root, &pid_files))
     }
 
     /// Reads what runs. With `all` every process is looked at, as [`read()`](super::read()) does; without, other QEMUs than those
@@ -52,9 +54,11 @@ impl Again {
         all: bool,
     ) -> Result<Live, FileError> {
         let pid_files = read::pid_files(root, &mut Vec::new())?;
-        if all || self.pid_files.as_ref() != Some(&pid_files) {
+        if all || self.differs(root, &pid_files) {
             let live = super::read(root)?;
             self.guests.clone_from(&live.guests);
+            let named = pid_files.keys().copied();
+            self.absent = named.filter(|pid| !is_there(root, *pid)).collect();
             self.pid_files = Some(pid_files);
             self.remember(affinity);
             return Ok(live);
@@ -81,10 +85,19 @@ impl Again {
             }
             guest.threads = threads;
         }
+        let gone = self.guests.iter().filter(|guest| guest.threads.is_empty());
+        let gone = gone.map(|guest| guest.pid);
+        self.absent
+            .extend(gone.filter(|pid| pid_files.contains_key(pid)));
         self.guests.retain(|guest| !guest.threads.is_empty());
         self.remember(affinity);
         live.guests.clone_from(&self.guests);
         Ok(live)
+    }
+
+    fn differs(&self, root: &Root, pid_files: &BTreeMap<Pid, Vmid>) -> bool {
+        self.pid_files.as_ref() != Some(pid_files)
+            || self.absent.iter().any(|pid| is_there(root, *pid))
     }
 
     fn remember(&mut self, affinity: &dyn Affinity) {
@@ -115,6 +128,10 @@ impl Again {
         }
         self.threads = threads;
     }
+}
+
+fn is_there(root: &Root, pid: Pid) -> bool {
+    root.proc().join(pid.to_string()).exists()
 }
 
 #[cfg(test)]
@@ -189,6 +206,13 @@ mod tests {
         );
         std::fs::remove_dir_all(tree.path("proc/4000")).unwrap();
         assert_eq!(look(&tree, false), ["101: 6"], "a guest stopped");
+        // Its pid file is still there.
+        tree = tree.proxmox(100, 4000, &[("CPU 0/KVM", "7")]);
+        assert_eq!(
+            look(&tree, false),
+            ["100: 7", "101: 6"],
+            "it is there again"
+        );
     }
 
     #[test]
