@@ -3,6 +3,8 @@
 //! Every reader takes a [`Root`]. Only a [`LiveRoot`] leads to real affinity system calls; a [`CapturedRoot`] leads to the
 //! simulated kernel. So a plan made for another host can't reach a real thread.
 
+mod stamp;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -12,6 +14,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::steps::Steps;
+
+pub use stamp::Stamp;
 
 /// The machine that is read, and acted on.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use numapin_core::apply::{Affinity, affinity};
+use numapin_core::apply::{Affinity, Sign, affinity};
 use numapin_core::claims::Claims;
 use numapin_core::claims::ledger::{self, Entry};
 use numapin_core::claims::live::{self, LiveGuest, LiveThread};
@@ -33,8 +33,7 @@ pub(super) struct Eyes {
 
 struct Worker {
     thread: LiveThread,
-    /// What the system said of its mask then.
-    affinity: Option<CpuSet>,
+    sign: Option<Sign>,
 }
 
 impl Eyes {
@@ -164,7 +163,7 @@ impl Eyes {
         let mut found = process::all_vhost_kernel_threads(&node.root)?;
         found.retain(|pid, _| node.live.guests.iter().any(|guest| guest.pid == *pid));
         let worker = |task: process::Task| Worker {
-            affinity: self.affinity.get(thread(&task)).ok(),
+            sign: self.affinity.sign(thread(&task)),
             thread: LiveThread {
                 tid: task.tid,
                 comm: task.comm,
@@ -187,18 +186,21 @@ impl Eyes {
             workers.retain_mut(|worker| {
                 let tid = worker.thread.tid;
                 let pid = Pid(tid.0);
-                let answer = self.affinity.get(Thread { pid, tid }).ok();
-                if answer.is_some() && answer == worker.affinity {
+                let sign = self.affinity.sign(Thread { pid, tid });
+                if sign.is_some() && sign == worker.sign {
                     return true;
                 }
-                changed = true;
-                worker.affinity = answer;
+                worker.sign = sign;
                 match process::task(root, pid, tid) {
                     Ok(Some(task)) => {
+                        changed |= task.mask != worker.thread.mask;
                         worker.thread.mask = task.mask;
                         true
                     }
-                    Ok(None) | Err(_) => false,
+                    Ok(None) | Err(_) => {
+                        changed = true;
+                        false
+                    }
                 }
             });
         }

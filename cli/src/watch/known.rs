@@ -14,6 +14,12 @@ use numapin_core::reconcile::pace::{Asking, Tries};
 use numapin_core::root::Root;
 use numapin_core::thread::{Process, ThreadKind};
 
+/// How long a guest is given to show threads that are named as vCPUs are.
+const NAMELESS: Duration = Duration::from_secs(10);
+
+/// How often a config is looked for every two seconds.
+const PATIENCE: u32 = 30;
+
 /// A guest that runs.
 pub(super) struct Known {
     /// How it is called.
@@ -38,6 +44,10 @@ pub(super) struct Known {
     pub(super) repairs: Tries,
     /// Whether its masks are to be set, and were not.
     pub(super) unset: bool,
+    /// When it was seen first.
+    since: Duration,
+    /// How often its config could not be read.
+    unread: u32,
     /// What a dry run would have made of it.
     pub(super) would: Option<(Guest, Plan)>,
 }
@@ -58,7 +68,7 @@ pub(super) enum Standing {
 
 impl Known {
     /// A guest that is seen for the first time; `None` where it is gone already.
-    pub(super) fn new(root: &Root, guest: &LiveGuest) -> Option<Self> {
+    pub(super) fn new(root: &Root, guest: &LiveGuest, now: Duration) -> Option<Self> {
         let process = process::process(root, guest.pid).ok().flatten()?;
         Some(Self {
             name: guest.name.clone(),
@@ -76,6 +86,8 @@ impl Known {
             tries: Tries::default(),
             repairs: Tries::default(),
             unset: false,
+            since: now,
+            unread: 0,
             would: None,
         })
     }
@@ -86,6 +98,7 @@ impl Known {
         let vcpus: BTreeSet<Tid> = vcpus.map(|thread| thread.tid).collect();
         if vcpus != self.vcpus {
             self.answer = None;
+            self.asking.hope();
             self.vcpus = vcpus;
         }
         let entry = entry.filter(|entry| entry.state != EntryState::Pending);
@@ -112,12 +125,33 @@ impl Known {
         started.is_ok_and(|started| started != Some(self.process.start_time))
     }
 
+    /// Whether it is to be placed now.
+    ///
+    /// QEMU writes its pid file before it has memory, and only then makes the threads of the vCPUs and answers: where they are
+    /// named there is no point in asking before they are there.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        let begun = !self.vcpus.is_empty() || now >= self.since + NAMELESS;
+        begun && self.is_new(now)
+    }
+
+    /// Whether it is to be placed as soon as it can be.
+    fn is_new(&self, now: Duration) -> bool {
+        let told = self.answer.is_some() || self.asking.may(now);
+        self.standing == Standing::New && told && self.tries.may(now)
+    }
+
+    /// Its config could not be read. /etc/pve is away for seconds now and then; what is broken for good is looked at less
+    /// often.
+    pub(super) fn is_unread(&mut self, now: Duration) {
+        self.unread += 1;
+        if self.unread > PATIENCE {
+            self.tries.failed(now);
+        }
+    }
+
     /// Whether something is to be done about it that was put off.
     pub(super) fn waits(&self, now: Duration) -> bool {
-        let place = self.standing == Standing::New
-            && self.tries.may(now)
-            && (self.answer.is_some() || self.asking.may(now));
-        place || self.may_be_asked(now) || (self.unset && self.repairs.may(now))
+        self.is_new(now) || self.may_be_asked(now) || (self.unset && self.repairs.may(now))
     }
 
     /// Whether QMP is to be asked about a guest that is kept.

@@ -248,7 +248,7 @@ impl Watch {
         });
         for guest in live {
             if !self.guests.contains_key(&guest.pid) {
-                let Some(mut known) = Known::new(root, guest) else {
+                let Some(mut known) = Known::new(root, guest, self.say.now) else {
                     continue;
                 };
                 first(&mut known, self.options.adopt);

@@ -124,21 +124,12 @@ impl Watch {
 
     /// Reads the configs of the guests that are to be placed.
     fn read_new(&mut self, now: Duration) -> Vec<(Pid, Loaded)> {
-        let new = |known: &Known| known.standing == Standing::New && known.tries.may(now);
-        if !self.guests.values().any(new) {
-            return Vec::new();
-        }
-        // Free memory decides between host nodes, and changes all the time.
-        if let Err(fault) = self.node.look_at_host() {
-            self.say.event(Priority::Warning, fault.message);
-            return Vec::new();
-        }
         let mut ready = Vec::new();
         for (pid, known) in &mut self.guests {
-            let (Some(vmid), true) = (known.vmid, new(known)) else {
+            let (Some(vmid), true) = (known.vmid, known.is_due(now)) else {
                 continue;
             };
-            let name = &known.name.0;
+            let name = &known.name.0.clone();
             match read(&self.node, vmid, name, &mut self.say) {
                 Ok(Read::Ready(loaded)) => {
                     self.say.state(Priority::Warning, name, "config", []);
@@ -156,6 +147,7 @@ impl Watch {
                     self.say.state(Priority::Warning, name, "place", [line]);
                 }
                 Err(fault) => {
+                    known.is_unread(now);
                     let line = format!(
                         "{}; guest {name} is placed when that is mended",
                         fault.message
@@ -163,6 +155,13 @@ impl Watch {
                     self.say.state(Priority::Warning, name, "config", [line]);
                 }
             }
+        }
+        // Free memory decides between host nodes, and changes all the time.
+        if !ready.is_empty()
+            && let Err(fault) = self.node.look_at_host()
+        {
+            self.say.event(Priority::Warning, fault.message);
+            ready.clear();
         }
         ready
     }

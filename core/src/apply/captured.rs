@@ -9,9 +9,9 @@ mod tree;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Affinity, AffinityError, Thread};
+use super::{Affinity, AffinityError, Sign, Thread};
 use crate::idset::CpuSet;
-use crate::root::CapturedRoot;
+use crate::root::{CapturedRoot, Stamp};
 
 pub use replay::Event;
 
@@ -91,6 +91,11 @@ impl Affinity for Captured {
             mask => mask?,
         };
         Ok(mask.intersection(&tree::online(&self.root)))
+    }
+
+    fn sign(&self, thread: Thread) -> Option<Sign> {
+        let name = format!("{}/task/{}/status", thread.pid, thread.tid);
+        Stamp::of(&self.root.proc().join(name)).map(Sign::File)
     }
 }
 

@@ -20,7 +20,7 @@ pub mod transaction;
 mod wishes;
 
 use crate::idset::CpuSet;
-use crate::root::Root;
+use crate::root::{Root, Stamp};
 
 pub use crate::thread::{Target, Thread, Wish};
 pub use captured::Captured;
@@ -44,6 +44,21 @@ pub trait Affinity {
     /// # Errors
     /// The thread is gone, or the system refuses.
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError>;
+
+    /// Something that differs where the mask of a thread does, and costs less than reading its `status`; `None` where nothing
+    /// can be told.
+    fn sign(&self, thread: Thread) -> Option<Sign> {
+        self.get(thread).ok().map(Sign::Affinity)
+    }
+}
+
+/// What is the same as long as the mask of a thread is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// What the system call answers.
+    Affinity(CpuSet),
+    /// When the file was written that holds the mask.
+    File(Stamp),
 }
 
 /// The affinity of the machine that a root stands for: a captured one never leads to a system call.

@@ -145,6 +145,11 @@ impl Asking {
         self.asked_for = Some(vcpus);
     }
 
+    /// What was in the way may be over: the next question need not wait longer than any other.
+    pub fn hope(&mut self) {
+        self.tries.worked();
+    }
+
     /// Whether other threads run vCPUs than when QMP last answered.
     #[must_use]
     pub fn is_wanted(&self, vcpus: &BTreeSet<Tid>) -> bool {

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// How long what happens again and again is not told again.
 pub const QUIET: Duration = Duration::from_secs(600);
 
+/// So many events are remembered before those that are long over are forgotten.
+const MANY: usize = 500;
+
 /// What has been told, each thing under whom it is about and what kind of thing it is.
 ///
 /// There are two kinds: a *state* lasts (a config that can't be read, a CPU that stands in for another), and is told when it
@@ -60,6 +63,9 @@ impl Told {
                 })
             }
             None => {
+                if self.events.len() >= MANY {
+                    self.events.retain(|_, event| now < event.told + QUIET);
+                }
                 let event = Event { told: now, seen: 0 };
                 self.events.insert(line.to_owned(), event);
                 Some(line.to_owned())

@@ -1,12 +1,10 @@
 //! Reading the ledger again and again, as watch does: a file is read only when it was written since.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Entries, Entry, LedgerError, boot_id, entry, file, is_alive};
-use crate::root::{Root, read_names};
+use crate::root::{Root, Stamp, read_names};
 
 /// What was read last time.
 #[derive(Debug, Default)]
@@ -19,20 +17,12 @@ pub struct Again {
 
 #[derive(Debug)]
 struct Known {
-    stamp: Stamp,
+    /// `None` where it is not to be trusted.
+    stamp: Option<Stamp>,
     /// `None` where it can't be used: it is read again, as its problem is to be told.
     entry: Option<Entry>,
     /// Whether it counts; `None` where that can't be told.
     alive: Option<bool>,
-}
-
-/// What differs after a file was written, or its owner or mode changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl Again {
@@ -56,13 +46,12 @@ impl Again {
                 continue;
             };
             let path = dir.join(&name);
-            let Some(stamp) = Stamp::of(&path) else {
-                continue;
-            };
+            let stamp = Stamp::of(&path);
             let mut known = match before.remove(stem) {
-                Some(known) if known.stamp == stamp && known.entry.is_some() => known,
-                _ => {
-                    changed = true;
+                Some(known) if stamp.is_some() && known.stamp == stamp && known.entry.is_some() => {
+                    known
+                }
+                known => {
                     let entry = match entry(&path, stem, owner) {
                         Ok(None) => continue,
                         Ok(entry) => entry,
@@ -71,10 +60,13 @@ impl Again {
                             None
                         }
                     };
+                    // A problem is told each time: who reads says when it is told.
+                    let same = known.filter(|known| entry.is_some() && known.entry == entry);
+                    changed |= same.is_none();
                     Known {
                         stamp,
                         entry,
-                        alive: None,
+                        alive: same.and_then(|known| known.alive),
                     }
                 }
             };
@@ -117,21 +109,9 @@ impl Again {
     }
 }
 
-impl Stamp {
-    /// `None` where there is no file of that name.
-    fn of(path: &Path) -> Option<Self> {
-        let meta: Metadata = fs::symlink_metadata(path).ok()?;
-        Some(Self {
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::time::Duration;
 
     use super::*;

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Live, LiveGuest, LiveThread, read};
-use crate::apply::Affinity;
+use crate::apply::{Affinity, Sign};
 use crate::id::{Pid, Vmid};
-use crate::idset::CpuSet;
 use crate::root::{FileError, Reader, Root};
 use crate::thread::Thread;
 
@@ -25,10 +24,9 @@ pub struct Again {
 #[derive(Debug)]
 struct Known {
     thread: LiveThread,
-    /// What the system call answered then.
-    affinity: CpuSet,
-    /// Whether name, mask and answer were twice the same: a thread gets its name a moment after it was made, and its mask can
-    /// change between file and answer.
+    sign: Option<Sign>,
+    /// Whether name, mask and sign were twice the same: a thread gets its name a moment after it was made, and its mask can
+    /// change between file and sign.
     settled: bool,
 }
 
@@ -74,7 +72,7 @@ impl Again {
                 };
                 let known = self.threads.get(&thread).filter(|known| known.settled);
                 match known {
-                    Some(known) if affinity.get(thread).ok().as_ref() == Some(&known.affinity) => {
+                    Some(known) if known.sign.is_some() && affinity.sign(thread) == known.sign => {
                         threads.push(known.thread.clone());
                     }
                     _ => match read::thread(&mut proc, guest.pid, tid) {
@@ -113,13 +111,11 @@ impl Again {
                 let known = match same {
                     Some(known) if known.settled => known,
                     same => {
-                        let Ok(answer) = affinity.get(id) else {
-                            continue;
-                        };
+                        let sign = affinity.sign(id);
                         Known {
                             thread: thread.clone(),
-                            settled: same.is_some_and(|known| known.affinity == answer),
-                            affinity: answer,
+                            settled: sign.is_some() && same.is_some_and(|known| known.sign == sign),
+                            sign,
                         }
                     }
                 };
@@ -141,6 +137,7 @@ mod tests {
     use super::*;
     use crate::apply::AffinityError;
     use crate::claims::live::tests::Tree;
+    use crate::idset::CpuSet;
 
     /// The affinity that the files show, and how often it was asked for.
     struct Counted<'a> {
