@@ -27,7 +27,10 @@ pub(crate) fn text(drawing: &Drawing, look: Look) -> String {
         Style::FoldedCores,
     ];
     let mut best: Option<Tile> = None;
-    for style in styles {
+    for style in styles
+        .into_iter()
+        .filter(|style| style.can_do(drawing, look))
+    {
         let tile = picture(drawing, &signs, style, look);
         let done = tile.lines.len() <= MOST_LINES;
         let lower = |best: &Tile| tile.lines.len() < best.lines.len();

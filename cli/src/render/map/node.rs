@@ -3,7 +3,7 @@
 use super::super::drawing::{Core, Drawing, Group, Ink, Kind, NodeBox, Place, Sign, Signs};
 use super::super::look::Look;
 use super::tile::{Line, Span, Tile};
-use super::{free, written};
+use super::{MOST_LINES, free, written};
 
 /// How much of a host is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,18 @@ pub(super) enum Style {
     FoldedL3s,
     /// And cores that are alike.
     FoldedCores,
+}
+
+impl Style {
+    /// Whether it is worth a try: that the CPUs alone take more lines than a picture may have is known before.
+    pub(super) fn can_do(self, drawing: &Drawing, look: Look) -> bool {
+        let each = match self {
+            Self::Numbered => 1 + drawing.in_order().map(digits).min().unwrap_or(0),
+            Self::Signs => 1,
+            Self::FoldedL3s | Self::FoldedCores => return true,
+        };
+        drawing.cells.len() * each <= MOST_LINES * look.width
+    }
 }
 
 /// Host nodes that are drawn as one.

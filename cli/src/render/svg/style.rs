@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 pub(super) const HUES: [(&str, &str, &str); 7] = [
     ("#e69f00", "#faecc9", "#1a1a1a"),
     ("#56b4e9", "#ddf0fb", "#1a1a1a"),
-    ("#009e73", "#ccece3", "#ffffff"),
+    ("#009e73", "#ccece3", "#1a1a1a"),
     ("#f0e442", "#fcfad9", "#1a1a1a"),
     ("#0072b2", "#cce3f0", "#ffffff"),
-    ("#d55e00", "#f7dfcc", "#ffffff"),
+    ("#d55e00", "#f7dfcc", "#1a1a1a"),
     ("#cc79a7", "#f5e4ed", "#1a1a1a"),
 ];
 
@@ -25,7 +25,7 @@ pub(super) fn sheet() -> String {
          .group{fill:#fff;stroke:#999}.core{fill:#e9e9e6;stroke:none}.chip{fill:#fff;stroke:#555}\n\
          .free{fill:#fff;stroke:#aaa}.isolated{fill:#fff;stroke:#555;stroke-dasharray:2 2}.reserved{fill:#d4d4d4;stroke:#888}\n\
          .forbidden{fill:#eee;stroke:#bbb}.offline{fill:#fff;stroke:#bbb;stroke-dasharray:1 2}\n\
-         .other{fill:#8c8c8c;stroke:#555}.othermask{fill:#dcdcdc;stroke:#888}.several{fill:none;stroke:#1a1a1a}\n\
+         .other{fill:#6e6e6e;stroke:#555}.othermask{fill:#dcdcdc;stroke:#888}.several{fill:none;stroke:#1a1a1a}\n\
          .held{fill:none;stroke:#1a1a1a;stroke-dasharray:2 2}.over{fill:url(#slant);stroke:none}.over2{fill:url(#dots);stroke:none}\n\
          .w{fill:#fff}.far{stroke:#bbb}\n",
     );
