@@ -51,7 +51,10 @@ pub(crate) fn serve(mut watch: Watch) -> Result<(), Fault> {
             let text = NotifyState::Status(&status);
             match ready {
                 true => manager.tell(&[text]),
-                false => manager.tell(&[NotifyState::Ready, text]),
+                false => {
+                    journal.write(&[line(format!("watching: {status}"))]);
+                    manager.tell(&[NotifyState::Ready, text]);
+                }
             }
             ready = true;
         }

@@ -67,7 +67,7 @@ fn a_guest_whose_qmp_talks_nonsense_spoils_no_other() {
         nonsense(102, Fault::Refused),
     ];
     let good = node.guest(103, 2);
-    let told = watched.told(300);
+    let told = watched.told(100);
     for vmid in 100..103 {
         let about = told
             .lines()
@@ -228,4 +228,71 @@ fn a_broken_config_spoils_its_own_guest_only() {
     node.config(100, "cores: 4\n");
     watched.pass(61);
     assert!(pinned(&node, &broken));
+}
+
+#[test]
+fn hook_and_watch_agree_whoever_comes_first() {
+    let node = Node::new();
+    node.conf("default: one-to-one\n");
+    let mut watched = Watched::begin(&node);
+    node.config(100, "cores: 2\n");
+    node.ok(&["hook", "100", "pre-start"]);
+    let planned = node.read("run/numapin/100.json");
+    // Another guest starts before the planned one runs; its CPUs are taken.
+    let guest = node.start(Guest::proxmox(100, 1, 2));
+    let other = node.guest(101, 2);
+    watched.pass(2);
+    assert!(pinned(&node, &guest) && pinned(&node, &other));
+    let masks = node.vcpus(&guest);
+    for mask in masks.split(' ') {
+        assert!(
+            planned.contains(&format!("\"cpus\": \"{mask}\"")),
+            "{masks} {planned}"
+        );
+    }
+    node.ok(&["hook", "100", "post-start"]);
+    node.ok(&["hook", "101", "post-start"]);
+    assert_eq!(node.vcpus(&guest), masks);
+    assert_eq!(watched.told(120), "");
+}
+
+#[test]
+fn a_guest_that_the_hook_planned_before_the_watch_began_is_placed() {
+    let node = Node::new();
+    node.conf("default: one-to-one\n");
+    node.config(100, "cores: 2\n");
+    node.ok(&["hook", "100", "pre-start"]);
+    let guest = node.start(Guest::proxmox(100, 1, 2));
+    let mut watched = Watched::begin(&node);
+    assert!(watched.told(2).starts_with("guest 100: pinned by"));
+    assert!(pinned(&node, &guest));
+}
+
+#[test]
+fn sighup_has_what_failed_tried_again_at_once() {
+    let node = Node::new();
+    node.conf("100: one-to-one\n101: one-to-one,overlap=deny\n");
+    let mut watched = Watched::begin(&node);
+    let large = node.guest(100, 28);
+    let refused = node.guest(101, 8);
+    watched.pass(200);
+    large.stop();
+    watched.watch.reload();
+    watched.pass(2);
+    assert!(pinned(&node, &refused));
+}
+
+#[test]
+fn a_plain_qemu_that_was_pinned_is_kept_and_never_asked() {
+    let node = Node::new();
+    let mut watched = Watched::begin(&node);
+    let plain = node.start(Guest::plain("db1", 1, 2));
+    let socket = plain.socket().to_str().unwrap().to_owned();
+    node.ok(&["apply", "--qmp", &socket, "--mode", "one-to-one"]);
+    watched.pass(30);
+    let masks = node.vcpus(&plain);
+    set_mask(&node, plain.pid(), plain.vcpu_tids()[0], "0-31");
+    let told = watched.told(5);
+    assert!(told.contains("something else changed its mask"), "{told}");
+    assert_eq!(node.vcpus(&plain), masks);
 }
