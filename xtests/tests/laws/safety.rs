@@ -95,14 +95,16 @@ fn nothing_is_executed() {
     );
 }
 
-/// A clock that is set back, or forward, changes nothing: time is only ever a span, by the clock that no one can set.
+/// A clock that is set back, or forward, changes nothing: time is only ever a span, by the clock that no one can set. One room
+/// asks how long ago a file was written, and reads the file where the answer makes no sense.
 #[test]
 fn no_decision_depends_on_the_time_of_day() {
     fn breaches(sources: &[Source]) -> Vec<String> {
-        // The times of a file may be compared with each other: other ones mean another file, whichever is later.
         const WORDS: [&str; 3] = ["SystemTime", "UNIX_EPOCH", "CLOCK_REALTIME"];
         let why = "the clock can be set back; measure spans with Instant";
-        named(sources, &[], &WORDS, why)
+        let mut found = named(sources, &[], &WORDS, why);
+        found.retain(|breach| !breach.starts_with("core/src/root/stamp.rs:"));
+        found
     }
     law(
         breaches,
