@@ -5,6 +5,7 @@
 //! namespace                   programs with a /run of their own, on the real kernel
 //! node                        the whole program on a node: run, refused at a step, killed at a step
 //! pair                        two guests on such a node, and what must hold of them whatever happened
+//! docs                        the documents, played as stories on a simulated node
 //! source                      the project's own sources, for the laws
 //! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
 //!                └─► check    whether a plan is valid and costs what it says (any host)
@@ -13,6 +14,7 @@
 
 pub mod check;
 pub mod cost;
+pub mod docs;
 pub mod flow;
 pub mod fraction;
 pub mod namespace;
