@@ -269,6 +269,9 @@ pub(crate) enum Generated {
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
+    /// The JSON Schema of the answers with --format json
+    #[command(after_help = "Example: numapin generate schema > numapin.schema.json")]
+    Schema,
 }
 
 /// A shell that completions are generated for.

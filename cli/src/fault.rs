@@ -22,6 +22,7 @@ pub(crate) struct Fault {
 
 /// Kinds of faults; each has one exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FaultKind {
     /// A file or the system did not do what it should.

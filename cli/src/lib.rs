@@ -26,6 +26,8 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command, Format};
 use crate::fault::{Exit, Fault};
+#[cfg(feature = "schema")]
+pub use crate::render::json::schema;
 
 /// How a command of [`run_words`] ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -56,6 +56,7 @@ pub(crate) struct GuestStatus {
 
 /// How far a guest has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum GuestState {
     /// Every thread has the mask it should have, or as much of it as is online and allowed.
@@ -88,6 +89,7 @@ pub(crate) struct NodeStatus {
 
 /// What is free on a host node: claimed by nobody, and neither reserved nor isolated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Free {
     /// Which one.
     pub(crate) node: NodeId,

@@ -358,6 +358,22 @@ impl<'de, I: Id> Deserialize<'de> for IdSet<I> {
     }
 }
 
+#[cfg(feature = "schema")]
+impl<I: Id> schemars::JsonSchema for IdSet<I> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "IdSet".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A set of ids in the kernel's list form, ascending; the empty string is the empty set.",
+            "type": "string",
+            "pattern": r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$",
+            "examples": ["0-3,16-19"],
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

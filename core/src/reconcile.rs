@@ -76,6 +76,7 @@ pub struct Action {
 
 /// Why a mask is to be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Why {
     /// The thread was never set: the guest is new, or something was plugged.
@@ -92,6 +93,7 @@ pub enum Why {
 
 /// One thread: what it should have and what it has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ThreadNow {
     /// What it is.
     #[serde(flatten)]
@@ -112,6 +114,7 @@ pub struct ThreadNow {
 
 /// How a thread's mask agrees with what is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ThreadState {
     /// As wanted.
@@ -132,6 +135,7 @@ pub enum ThreadState {
 
 /// Something to be told about a guest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Note {
     /// The mask of a virtual node includes CPUs of others.

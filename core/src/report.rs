@@ -13,6 +13,7 @@ pub const SCHEMA: u32 = 1;
 
 /// What was done to the threads of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// The version of this form.
     pub schema: u32,
@@ -29,6 +30,7 @@ pub struct Report {
 
 /// What was done to one thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ThreadReport {
     /// What it is.
     #[serde(flatten)]
@@ -49,6 +51,7 @@ pub struct ThreadReport {
 
 /// What became of a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Its mask was set.
@@ -69,6 +72,7 @@ pub enum State {
 
 /// CPUs of a wanted mask that a thread may not run on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Narrowed {
     /// They are offline or do not exist.
     pub offline: CpuSet,
@@ -78,6 +82,7 @@ pub struct Narrowed {
 
 /// Something to be said about what was done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReportNote {

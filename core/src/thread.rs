@@ -12,6 +12,7 @@ use crate::idset::CpuSet;
 
 /// A process, bound to its start: a number that was used again is another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Process {
     /// Its number.
     pub pid: Pid,
@@ -21,6 +22,7 @@ pub struct Process {
 
 /// A thread, and the process whose `task` directory holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Thread {
     /// The process.
     pub pid: Pid,
@@ -30,6 +32,7 @@ pub struct Thread {
 
 /// What a thread of a guest is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ThreadKind {
     /// Runs a vCPU.
@@ -66,6 +69,7 @@ pub struct Wish {
 
 /// A thread with the mask it had and the one it is to have. What a ledger keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Target {
     /// What the thread is.
     #[serde(flatten)]

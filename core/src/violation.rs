@@ -30,6 +30,7 @@ impl std::error::Error for Violations {}
 
 /// One reason. Serialises with its `kind` in snake case and its own fields.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Violation {
     /// A virtual node names more than one host node.

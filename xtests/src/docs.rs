@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use numapin_cli::watch::{Options, Watch};
 use numapin_cli::{Ran, run_words};
 use numapin_core::guest::pve::{self, GuestConfig, Pending};
+use numapin_core::root::Root;
 use numapin_qmp_mock::{Guest, Mock, Script};
 
 use crate::flow::Broken;
@@ -25,13 +28,16 @@ pub enum Block {
 }
 
 /// A simulated node on which a page is played.
-#[derive(Debug)]
 pub struct Stage {
     lab: Lab,
     guests: BTreeMap<u32, Mock>,
     /// Words of the page that stand for something else here, such as `./dump`.
     words: BTreeMap<String, String>,
     last: Option<Ran>,
+    /// The service, where the page has enabled it.
+    service: Option<Watch>,
+    /// How long it has been watching.
+    watched: Duration,
 }
 
 /// The blocks of a page that mean something here; others are left out.
@@ -93,6 +99,8 @@ impl Stage {
             lab,
             guests: BTreeMap::new(),
             last: None,
+            service: None,
+            watched: Duration::ZERO,
         })
     }
 
@@ -135,6 +143,7 @@ impl Stage {
                 for (number, line) in lines {
                     self.line(line)
                         .map_err(|why| format!("line {number}: {line}: {why}"))?;
+                    self.pass_time();
                 }
             }
             Block::Output(number, text) => {
@@ -158,7 +167,17 @@ impl Stage {
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
+            ["numapin", "watch"] => {
+                self.serve()?;
+                self.service = None;
+                Ok(())
+            }
             ["numapin", rest @ ..] => self.numapin(rest),
+            ["systemctl", "enable", "--now", "numapin"] => self.serve(),
+            ["systemctl", "disable", "--now", "numapin"] => {
+                self.service = None;
+                Ok(())
+            }
             ["qm", "start", vmid] => self.start(vmid.parse()?),
             ["qm", "stop", vmid] => {
                 let vmid = vmid.parse()?;
@@ -172,11 +191,33 @@ impl Stage {
             }
             // What belongs to the system and not to numapin is named, so that nothing is passed over unseen.
             ["apt", "install" | "remove", ..]
-            | ["systemctl", "enable" | "disable", "--now", "numapin"]
             | ["journalctl", "-u", "numapin"]
             | ["cp", "/usr/share/doc/numapin/examples/numapin-hook", _]
             | ["cargo", ..] => Ok(()),
             _ => Err("no test knows this command".into()),
+        }
+    }
+
+    /// Starts the service.
+    fn serve(&mut self) -> Result<(), Broken> {
+        let options = Options {
+            adopt: false,
+            dry_run: false,
+            deadline: Duration::from_secs(5),
+        };
+        let root = Root::captured(self.lab.dir())?;
+        self.service = Some(Watch::new(root, options).map_err(|e| e.to_string())?);
+        self.pass_time();
+        Ok(())
+    }
+
+    /// Lets the service go its rounds for a minute: long enough for everything that it waits for.
+    fn pass_time(&mut self) {
+        if let Some(service) = &mut self.service {
+            for _ in 0..30 {
+                service.round(self.watched);
+                self.watched += Duration::from_secs(2);
+            }
         }
     }
 

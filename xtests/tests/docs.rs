@@ -58,6 +58,17 @@ fn the_readme_can_be_copied() {
     assert!(play("README.md", &mut stage) >= 4);
 }
 
+#[test]
+fn the_page_about_json_can_be_copied() {
+    let mut stage = Stage::of("epyc7351p", &[]).unwrap();
+    let config = Block::File(
+        "etc/pve/qemu-server/100.conf".to_owned(),
+        "cores: 4\n".to_owned(),
+    );
+    stage.play(&config).unwrap();
+    assert_eq!(play("docs/json.md", &mut stage), 1);
+}
+
 /// Each heading of the page is the fixed part of a message, with the names of its fields as they stand in the source.
 #[test]
 fn troubleshooting_knows_the_messages_as_they_are() {

@@ -16,6 +16,7 @@ pub(crate) fn run(args: &Generate) -> Result<Answer, Fault> {
     let bytes = match &args.what {
         Generated::Man { command } => man(command.as_deref())?,
         Generated::Completions { shell } => completions(*shell),
+        Generated::Schema => include_bytes!("../../../docs/schema.json").to_vec(),
     };
     // The grammar is ours: its words are UTF-8.
     let out = String::from_utf8_lossy(&bytes).into_owned();

@@ -68,6 +68,7 @@ pub(crate) struct Applied {
 
 /// A vCPU that a new plan moves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Change {
     /// Which one.
     pub(crate) vcpu: VcpuId,

@@ -13,6 +13,7 @@ use crate::placement::{Cost, Item, Note, Plan, Value};
 
 /// Why a setting is better.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reason {
     /// Sockets and cores that fit the host.
@@ -74,6 +75,7 @@ pub enum Reason {
 
 /// The memory of a virtual node with the host node it is tied to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tie {
     /// Which one.
     pub virtual_node: VnodeId,
@@ -87,6 +89,7 @@ pub struct Tie {
 
 /// What another affinity is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AffinityWhy {
     /// It named CPUs that are offline, do not exist, or are kept for the host.
@@ -99,6 +102,7 @@ pub enum AffinityWhy {
 
 /// An item of the cost that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Change {
     /// Which one.
     pub item: Item,

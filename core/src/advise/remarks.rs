@@ -14,6 +14,7 @@ use crate::policy::Mode;
 
 /// Something worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Remark {
     /// The guest has no policy.

@@ -6,6 +6,7 @@ use crate::id::Vmid;
 
 /// Keys of a guest's config that get another value, and keys that go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settings {
     /// Keys with their new values, in the order in which they are best read.
     pub set: Vec<Setting>,
@@ -15,6 +16,7 @@ pub struct Settings {
 
 /// A key with its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Setting {
     /// The key, like "numa0".
     pub key: String,

@@ -14,6 +14,7 @@ use crate::policy::{Mode, Overlap, Place, Policy, Smt};
 
 /// A plan as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptPlan {
     /// The mode it was made with.
     pub mode: Mode,
@@ -35,6 +36,7 @@ pub struct KeptPlan {
 
 /// Where a virtual node went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptNode {
     /// Which one, with its vCPUs and host nodes.
     #[serde(flatten)]
@@ -48,6 +50,7 @@ pub struct KeptNode {
 
 /// Where a vCPU went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptVcpu {
     /// Which one, with its host nodes and mask.
     #[serde(flatten)]
@@ -58,6 +61,7 @@ pub struct KeptVcpu {
 
 /// Which of a guest's other threads are on spare CPUs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpareThreads {
     /// QEMU's own.
     pub emulator: bool,

@@ -55,6 +55,7 @@ pub struct SetPinned {
 
 /// Who else can be on some CPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Beside {
     /// Guests that hold one of them one-to-one, too.
     pub one_to_one: BTreeSet<GuestName>,

@@ -76,6 +76,7 @@ pub struct GuestParts {
 
 /// The name of a guest in output: a VMID, or the file or socket it was read from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct GuestName(pub String);
 

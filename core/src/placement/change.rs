@@ -11,6 +11,7 @@ use crate::policy::{Isolated, Kind, Overlap, Smt};
 
 /// A single change of a guest, of its policy or of its neighbours with which it fits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// Another value of `hostnodes`.

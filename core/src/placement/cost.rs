@@ -202,6 +202,64 @@ impl Serialize for Cost {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Cost {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Cost".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let fraction = generator.subschema_for::<Fraction>();
+        let count = schemars::json_schema!({"type": "integer", "minimum": 0});
+        let list = schemars::json_schema!({"type": "array", "items": fraction});
+        let value = |item: &Item| match item {
+            Item::Crowding => fraction.clone(),
+            Item::Load => list.clone(),
+            _ => count.clone(),
+        };
+        let items = Item::ALL.iter();
+        let properties: std::collections::BTreeMap<_, _> =
+            items.map(|item| (item.name(), value(item))).collect();
+        schemars::json_schema!({
+            "description": "All items in the order in which they are compared; lower is better.",
+            "type": "object",
+            "properties": properties,
+            "required": Item::ALL.map(Item::name),
+            "additionalProperties": false,
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Item {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Item".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "An item of a plan's cost.",
+            "type": "string",
+            "enum": Item::ALL.map(Item::name),
+        })
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Value {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let fraction = generator.subschema_for::<Fraction>();
+        schemars::json_schema!({
+            "description": "The value of an item of a plan's cost: a list for `load`.",
+            "anyOf": [fraction, {"type": "array", "items": fraction}],
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

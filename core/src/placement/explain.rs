@@ -20,6 +20,7 @@ use crate::policy::{Mode, Policy};
 
 /// Why each virtual node is where it is; nothing for the modes none and shared, which choose no host node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Explanation {
     /// One for each virtual node that was placed, ascending.
     pub virtual_nodes: Vec<NodeWhy>,
@@ -27,6 +28,7 @@ pub struct Explanation {
 
 /// Why one virtual node is where it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeWhy {
     /// Which one.
     pub virtual_node: VnodeId,
@@ -40,6 +42,7 @@ pub struct NodeWhy {
 
 /// What speaks for a host node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// `hostnodes` names it.
@@ -54,6 +57,7 @@ pub enum Reason {
 
 /// A host node where the virtual node is not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Other {
     /// Which one.
     pub host_node: NodeId,
@@ -63,6 +67,7 @@ pub struct Other {
 
 /// What spoke against a host node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Against {
     /// Another one is named, or the huge pages are elsewhere.

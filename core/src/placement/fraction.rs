@@ -72,6 +72,22 @@ impl Serialize for Fraction {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Fraction {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fraction".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "An exact fraction: a whole number, or a string like \"1/3\".",
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": "^[0-9]+/[0-9]+$",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,6 +78,7 @@ pub struct Plan {
 
 /// Where a virtual node goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlacedNode {
     /// Which one.
     pub virtual_node: VnodeId,
@@ -89,6 +90,7 @@ pub struct PlacedNode {
 
 /// Where a vCPU goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlacedVcpu {
     /// Which one.
     pub vcpu: VcpuId,
@@ -102,6 +104,7 @@ pub struct PlacedVcpu {
 
 /// Masks of a guest's other threads; `None`: they are left as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ThreadMasks {
     /// Every task that is no vCPU, iothread or vhost worker.
     pub emulator: Option<CpuSet>,

@@ -8,6 +8,7 @@ use crate::idset::{CpuSet, NodeSet, VcpuSet};
 
 /// Something about a plan that is legal but will disappoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Note {
     /// CPUs that `affinity` names and that can't be used.

@@ -10,6 +10,7 @@ use crate::idset::CpuSet;
 
 /// What vCPUs are counted against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Usable CPUs.
@@ -20,6 +21,7 @@ pub enum Unit {
 
 /// What a host node has for a guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeRoom {
     /// Which one.
     pub host_node: NodeId,
@@ -33,6 +35,7 @@ pub struct NodeRoom {
 
 /// CPUs that something took away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Taken {
     /// What did.
     pub by: Taker,
@@ -42,6 +45,7 @@ pub struct Taken {
 
 /// What takes CPUs away from a guest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Taker {
     /// The guest's `affinity` does not name them.

@@ -61,6 +61,7 @@ pub enum Source {
 
 /// What is to be told about a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PolicyNote {
     /// A line of another guest that had the VMID.

@@ -13,6 +13,7 @@ use crate::command::advise::Advised;
 
 /// The answer of `advise`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct AdviseDocument<'a> {
     schema: u32,
     guest: GuestBody<'a>,
@@ -29,12 +30,14 @@ pub(crate) struct AdviseDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GuestBody<'a> {
     name: &'a GuestName,
     vmid: Option<Vmid>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct PolicyBody<'a> {
     policy: String,
     source: &'a str,
@@ -43,12 +46,14 @@ struct PolicyBody<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct PlanBody<'a> {
     cost: &'a Cost,
     notes: Vec<Told<'a, Note>>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct BetterBody<'a> {
     set: &'a [Setting],
     delete: &'a [String],
@@ -67,6 +72,7 @@ struct BetterBody<'a> {
 
 /// Something with its text beside its own fields.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct Told<'a, T> {
     #[serde(flatten)]
     what: &'a T,

@@ -9,6 +9,7 @@ use crate::flow::{Applied, Change};
 
 /// The answer of `apply`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ApplyDocument<'a> {
     schema: u32,
     plan: PlanBody<'a>,

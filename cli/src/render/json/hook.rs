@@ -10,6 +10,7 @@ use crate::flow::{Applied, Begun, Step};
 
 /// The answer of `hook`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct HookDocument<'a> {
     schema: u32,
     vmid: Vmid,
@@ -30,6 +31,7 @@ pub(crate) struct HookDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 enum Did {
     /// It has no policy, or there was nothing to do.

@@ -5,6 +5,8 @@ mod apply;
 mod hook;
 mod plan;
 mod reset;
+#[cfg(feature = "schema")]
+mod schema;
 mod set;
 mod simulate;
 mod status;
@@ -17,6 +19,8 @@ pub(crate) use apply::ApplyDocument;
 pub(crate) use hook::HookDocument;
 pub(crate) use plan::{CheckDocument, PlanDocument};
 pub(crate) use reset::ResetDocument;
+#[cfg(feature = "schema")]
+pub use schema::schema;
 pub(crate) use set::SetDocument;
 pub(crate) use simulate::SimulateDocument;
 pub(crate) use status::StatusDocument;
@@ -35,12 +39,14 @@ pub(crate) fn line(document: &impl Serialize) -> String {
 
 /// The answer of a command that ended in a fault.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct FaultDocument<'a> {
     schema: u32,
     error: ErrorBody<'a>,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ErrorBody<'a> {
     kind: FaultKind,
     message: &'a str,

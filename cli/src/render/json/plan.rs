@@ -13,6 +13,7 @@ use crate::planned::Planned;
 
 /// The answer of `plan`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct PlanDocument<'a> {
     schema: u32,
     plans: Vec<PlanBody<'a>>,
@@ -22,6 +23,7 @@ pub(crate) struct PlanDocument<'a> {
 
 /// The answer of `check`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct CheckDocument<'a> {
     schema: u32,
     ok: bool,
@@ -29,6 +31,7 @@ pub(crate) struct CheckDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct PlanBody<'a> {
     guest: GuestBody<'a>,
     policy: PolicyBody<'a>,
@@ -46,6 +49,7 @@ pub(super) struct PlanBody<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GuestBody<'a> {
     name: &'a GuestName,
     vmid: Option<Vmid>,
@@ -56,6 +60,7 @@ struct GuestBody<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct PolicyBody<'a> {
     mode: Mode,
     smt: Smt,
@@ -71,6 +76,7 @@ struct PolicyBody<'a> {
 
 /// A note with its text beside its own fields.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NoteBody<'a> {
     #[serde(flatten)]
     note: &'a Note,
@@ -79,6 +85,7 @@ struct NoteBody<'a> {
 
 /// A violation with its guest and its text beside its own fields.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(super) struct ViolationBody<'a> {
     guest: &'a GuestName,
     #[serde(flatten)]

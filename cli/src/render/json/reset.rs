@@ -9,6 +9,7 @@ use crate::flow::Resets;
 
 /// The answer of `reset`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct ResetDocument<'a> {
     schema: u32,
     guests: Vec<GuestBody<'a>>,
@@ -17,6 +18,7 @@ pub(crate) struct ResetDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GuestBody<'a> {
     guest: &'a GuestName,
     /// What was put back; no thread where numapin had set nothing.

@@ -7,6 +7,7 @@ use super::SCHEMA;
 
 /// The answer of `set` and `unset`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct SetDocument {
     schema: u32,
     vmid: Vmid,

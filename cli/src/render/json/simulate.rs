@@ -13,6 +13,7 @@ use crate::simulate::{Outcome, Walk};
 
 /// The answer of `simulate`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct SimulateDocument<'a> {
     schema: u32,
     host: &'a str,
@@ -21,6 +22,7 @@ pub(crate) struct SimulateDocument<'a> {
 
 /// The road of one guest.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct WalkBody<'a> {
     label: &'a str,
     started: bool,

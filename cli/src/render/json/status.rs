@@ -16,6 +16,7 @@ use crate::survey::{Free, GuestState, GuestStatus, NodeStatus};
 
 /// The answer of `status`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct StatusDocument<'a> {
     schema: u32,
     /// Whether some guest is not as it should be: exit 6.
@@ -26,6 +27,7 @@ pub(crate) struct StatusDocument<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct GuestBody<'a> {
     guest: &'a GuestName,
     vmid: Option<Vmid>,
@@ -48,6 +50,7 @@ struct GuestBody<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NodeBody<'a> {
     nodes: &'a [Free],
     claimed: &'a BTreeMap<GuestName, CpuSet>,
@@ -56,6 +59,7 @@ struct NodeBody<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct ContainerBody<'a> {
     vmid: Vmid,
     cpus: &'a CpuSet,

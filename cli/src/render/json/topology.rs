@@ -11,6 +11,7 @@ use super::SCHEMA;
 
 /// The answer of `topology`.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct TopologyDocument {
     schema: u32,
     online: CpuSet,
@@ -24,6 +25,7 @@ pub(crate) struct TopologyDocument {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct CpuBody {
     cpu: CpuId,
     node: Option<NodeId>,
@@ -35,6 +37,7 @@ struct CpuBody {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct NodeBody {
     node: NodeId,
     cpus: CpuSet,

@@ -21,6 +21,7 @@ use crate::thread::{Target, Thread};
 
 /// What numapin knows of one guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Entry {
     /// The version of this form.
     pub schema: u32,
@@ -46,6 +47,7 @@ pub struct Entry {
 
 /// How far an entry has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EntryState {
     /// Planned before the start; nothing is set yet. Its claims stand.
@@ -58,6 +60,7 @@ pub enum EntryState {
 
 /// A policy as it was written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptPolicy {
     /// The policy string.
     pub text: String,

@@ -12,6 +12,7 @@ use crate::violation::Violations;
 
 /// Where QEMU and the config differ. QEMU is right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mismatch {
     /// Another number of vCPUs.
