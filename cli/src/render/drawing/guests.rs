@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use numapin_core::claims::Claims;
-use numapin_core::guest::{Guest, GuestName};
+use numapin_core::guest::{Guest, GuestName, VirtualNode};
 use numapin_core::host::Host;
 use numapin_core::id::{CpuId, VcpuId, VnodeId};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
 
 use super::signs::guests_named;
-use super::{Cell, Drawing, Holder, How, Owner, PciDevice, Place};
+use super::{Cell, Drawing, Holder, How, Owner, PciDevice, Place, short};
 
 /// A guest to be drawn with its plan.
 pub(crate) struct Drawn<'a> {
@@ -69,11 +69,11 @@ impl Drawing {
     fn add_guest(&mut self, drawn: &Drawn<'_>) -> usize {
         let first = self.owners.len();
         let nodes = &drawn.guest.virtual_nodes;
-        self.owners.extend(nodes.iter().map(|node| Owner {
-            guest: drawn.label.to_owned(),
-            virtual_node: (nodes.len() > 1).then_some(node.id),
-            other: false,
-        }));
+        let owner = |node: &VirtualNode| {
+            let several = (nodes.len() > 1).then_some(node.id);
+            Owner::new(drawn.label, several, false)
+        };
+        self.owners.extend(nodes.iter().map(owner));
         for device in &drawn.guest.devices {
             let home = device.node.map(Place::Node);
             let mut boxes = self.boxes.iter_mut();
@@ -81,7 +81,7 @@ impl Drawing {
             let devices = at_home.map_or(&mut self.devices, |home| &mut home.devices);
             devices.push(PciDevice {
                 address: device.address.clone(),
-                guest: drawn.label.to_owned(),
+                guest: short(drawn.label),
             });
         }
         first
@@ -90,7 +90,7 @@ impl Drawing {
     /// Other guests than those that are drawn, each as one owner.
     pub(super) fn add_others(&mut self, claims: &Claims) {
         let drawn: BTreeSet<String> = self.owners.iter().map(|of| of.guest.clone()).collect();
-        let other = |guest: &GuestName| !drawn.contains(&guest.0);
+        let other = |guest: &GuestName| !drawn.contains(&short(&guest.0));
         for (cpu, holders) in &claims.one_to_one {
             for holder in holders.iter().filter(|holder| other(holder)) {
                 let owner = self.other(&holder.0);
@@ -105,15 +105,11 @@ impl Drawing {
     }
 
     fn other(&mut self, guest: &str) -> usize {
-        let known = |owner: &Owner| owner.other && owner.guest == guest;
-        if let Some(at) = self.owners.iter().position(known) {
+        let owner = Owner::new(guest, None, true);
+        if let Some(at) = self.owners.iter().position(|known| *known == owner) {
             return at;
         }
-        self.owners.push(Owner {
-            guest: guest.to_owned(),
-            virtual_node: None,
-            other: true,
-        });
+        self.owners.push(owner);
         self.owners.len() - 1
     }
 
@@ -165,7 +161,7 @@ impl Drawing {
         online: &CpuSet,
     ) {
         for (vcpu, mask) in now {
-            let of = |node: &numapin_core::guest::VirtualNode| node.vcpus.contains(*vcpu);
+            let of = |node: &VirtualNode| node.vcpus.contains(*vcpu);
             let node = guest.virtual_nodes.iter().position(of);
             if let Some(node) = node
                 && !online.is_subset(mask)

@@ -155,6 +155,17 @@ pub(crate) struct Owner {
     pub(crate) other: bool,
 }
 
+impl Owner {
+    /// A guest, or a virtual node of it, by a name that fits a legend: of the path of a config its end is told.
+    pub(crate) fn new(guest: &str, virtual_node: Option<VnodeId>, other: bool) -> Self {
+        Self {
+            guest: short(guest),
+            virtual_node,
+            other,
+        }
+    }
+}
+
 /// A PCI device of a guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PciDevice {
@@ -223,5 +234,31 @@ impl Kind {
             Self::Efficiency => "efficiency".to_owned(),
             Self::Of(kind) => format!("kind {kind}"),
         }
+    }
+}
+
+/// The end of a name that is long.
+pub(crate) fn short(name: &str) -> String {
+    const LONGEST: usize = 40;
+    let length = name.chars().count();
+    match length > LONGEST {
+        true => {
+            let end = name.chars().skip(length - (LONGEST - 3));
+            format!("...{}", end.collect::<String>())
+        }
+        false => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn the_end_of_a_long_name_is_told() {
+        assert_eq!(short("100"), "100");
+        let long = "a".repeat(50) + "-the-guest";
+        assert_eq!(short(&long).chars().count(), 40);
+        assert!(short(&long).starts_with("...a") && short(&long).ends_with("a-the-guest"));
     }
 }

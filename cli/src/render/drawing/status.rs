@@ -49,11 +49,7 @@ impl Drawing {
         nodes.sort_unstable();
         nodes.dedup();
         let several = nodes.len() > 1;
-        let owner = |virtual_node| Owner {
-            guest: guest.guest.0.clone(),
-            virtual_node,
-            other: false,
-        };
+        let owner = |virtual_node| Owner::new(&guest.guest.0, virtual_node, false);
         match several {
             true => {
                 let nodes = nodes.iter().copied();
