@@ -1,5 +1,6 @@
 //! The program, run as a user runs it.
 
+mod advise;
 mod apply;
 mod bad_config;
 mod bad_host;

@@ -1,13 +1,12 @@
-//! The settings that are tried: few, in the order in which they are preferred among equals.
+//! The settings that are tried: few, and in an order, so that the same question has the same answer.
 //!
-//! A shape that is kept comes before one that changes; fewer sockets before more; settings that say less before those that say
-//! more. Whether one is better than what is there is only ever judged by reading and planning it.
+//! Whether one is better than what is there is only ever judged by reading and planning it.
 
 use super::draft::{self, Draft};
-use super::judge::{Case, State, hosts_of, needs, only, useful};
+use super::judge::{Case, State, hosts_of, needs, only, static_memory, useful};
 use super::split::{split, unit};
 use crate::guest::pve::{MemoryPolicy, NumaLine};
-use crate::guest::{Guest, Hugepages, VirtualNode};
+use crate::guest::{Guest, VirtualNode};
 use crate::id::{NodeId, VcpuId, VnodeId};
 use crate::idset::CpuSet;
 use crate::placement::{Plan, usable};
@@ -15,43 +14,85 @@ use crate::placement::{Plan, usable};
 /// The most numaN lines (qemu-server QemuServer/Memory.pm, `$MAX_NUMA`).
 const MAX_LINES: usize = 8;
 
-/// The memory that Proxmox VE starts a guest with whose memory is hot-plugged, in MiB (`$STATICMEM`).
-const STATIC_MIB: u64 = 1024;
-
 /// The better one of the settings that are tried, if any is better than what there is.
 ///
-/// The lowest score wins, then the one that was tried first.
+/// Those that leave the guest's shape alone come first: only if none of them is better, the others are judged. Among those the
+/// lowest score wins, then fewer sockets, then the one that leaves `affinity` alone, then the one that widens it, then the one
+/// that says less, then the one that was tried first.
 pub(super) fn best(case: &Case<'_>, now: &State, shape_is_free: bool) -> Option<State> {
+    let shape = now.draft.shape();
+    let bases = bases(case, now, shape_is_free);
+    let (kept, changed): (Vec<_>, Vec<_>) =
+        bases.into_iter().partition(|base| base.shape() == shape);
+    [kept, changed]
+        .iter()
+        .find_map(|bases| best_of(case, now, bases, shape_is_free))
+}
+
+fn best_of(case: &Case<'_>, now: &State, bases: &[Draft], shape_is_free: bool) -> Option<State> {
+    let tries = bases
+        .iter()
+        .flat_map(|base| tries(case, now, base, shape_is_free));
+    let mut tries: Vec<Try> = tries.collect();
+    tries.sort_by_key(|tried| {
+        let draft = tried.draft();
+        (draft.sockets, opened(now, draft), tried.rank())
+    });
     let mut best: Option<State> = None;
     let mut seen: Vec<Draft> = vec![now.draft.clone()];
-    for base in bases(case, now, shape_is_free) {
-        for draft in tries(case, now, &base, shape_is_free) {
-            let (draft, planned) = match draft {
-                Try::Planned(state) => (state.draft.clone(), Some(*state)),
-                Try::Draft(draft) => (draft, None),
-            };
-            if seen.contains(&draft) {
-                continue;
-            }
-            seen.push(draft.clone());
-            let Some(state) = planned.or_else(|| now.with(case, &draft)) else {
-                continue;
-            };
-            let first = best.as_ref().is_none_or(|best| state.score < best.score);
-            if first && state.improves(now) {
-                best = Some(state);
-            }
+    for tried in tries {
+        let draft = tried.draft();
+        if seen.contains(draft) {
+            continue;
+        }
+        seen.push(draft.clone());
+        let state = match tried {
+            Try::Planned(state) => Some(*state),
+            Try::Tied(draft) | Try::Kept(draft) => now.with(case, &draft),
+        };
+        let first = |state: &State| best.as_ref().is_none_or(|best| state.score < best.score);
+        if let Some(state) = state.filter(|state| first(state) && state.improves(now)) {
+            best = Some(state);
         }
     }
     best
 }
 
+/// How far `affinity` is opened: not at all, to more CPUs, or to all.
+fn opened(now: &State, draft: &Draft) -> u8 {
+    match (&now.draft.affinity, &draft.affinity) {
+        (Some(_), None) => 2,
+        (Some(before), Some(after)) if !after.is_subset(before) => 1,
+        _ => 0,
+    }
+}
+
 /// Something to be tried.
 enum Try {
-    /// It was planned already.
+    /// A shape with nothing tied, which was planned already.
     Planned(Box<State>),
-    /// It is yet to be planned.
-    Draft(Draft),
+    /// A shape whose memory is tied.
+    Tied(Draft),
+    /// A shape that is kept to CPUs.
+    Kept(Draft),
+}
+
+impl Try {
+    fn draft(&self) -> &Draft {
+        match self {
+            Self::Planned(state) => &state.draft,
+            Self::Tied(draft) | Self::Kept(draft) => draft,
+        }
+    }
+
+    /// How much it says.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Planned(_) => 0,
+            Self::Tied(_) => 1,
+            Self::Kept(_) => 2,
+        }
+    }
 }
 
 /// Shapes and affinities without any tie of memory, the preferred ones first.
@@ -70,6 +111,10 @@ fn bases(case: &Case<'_>, now: &State, shape_is_free: bool) -> Vec<Draft> {
     shapes.extend(mended(now));
     if now.draft.names_hosts() {
         shapes.push(now.draft.free());
+    }
+    if now.draft.numa && !now.draft.explicit() && now.hugepages().is_some() {
+        // lines free virtual node i from host node i
+        shapes.extend(even(now, &now.draft, now.draft.sockets));
     }
     if !now.draft.numa || now.is_misshapen() {
         shapes.extend(one(now, &now.draft));
@@ -113,21 +158,21 @@ fn tries(case: &Case<'_>, now: &State, base: &Draft, shape_is_free: bool) -> Vec
             // more CPUs for a guest that is kept to too few, but no others than it needs
             let useful = before.intersection(&useful(&case.host));
             let wider = useful.union(&cpus_of(case, guest, plan));
-            tries.push(Try::Draft(with_affinity(base, Some(wider.clone()))));
+            tries.push(Try::Kept(with_affinity(base, Some(wider.clone()))));
             tries.extend(
                 tied.iter()
-                    .map(|tied| Try::Draft(with_affinity(tied, Some(wider.clone())))),
+                    .map(|tied| Try::Kept(with_affinity(tied, Some(wider.clone())))),
             );
         }
         tries.push(Try::Planned(Box::new(state.clone())));
         let can_be_tied = tied.is_some();
-        tries.extend(tied.map(Try::Draft));
+        tries.extend(tied.map(Try::Tied));
         if !can_be_tied && shape_is_free && state.is_loose() && state.places_memory_early(case) {
             let cpus = cpus_of(case, guest, plan);
             let one_host = plan.virtual_nodes.iter().all(|node| only(node).is_some())
                 && hosts_of(&case.host, &cpus).len() == 1;
             if one_host {
-                tries.push(Try::Draft(with_affinity(base, Some(cpus))));
+                tries.push(Try::Kept(with_affinity(base, Some(cpus))));
             }
         }
     }
@@ -156,7 +201,7 @@ fn cpus_of(case: &Case<'_>, guest: &Guest, plan: &Plan) -> CpuSet {
 /// One virtual node with all vCPUs, sockets and cores as they are.
 fn one(now: &State, of: &Draft) -> Vec<Draft> {
     let mut drafts = Vec::new();
-    let memory = static_memory(now, 1);
+    let memory = static_memory(&now.config, 1);
     if of.sockets == 1 && memory.is_multiple_of(unit(now.hugepages())) {
         drafts.push(of.even(1));
     }
@@ -170,7 +215,7 @@ fn one(now: &State, of: &Draft) -> Vec<Draft> {
 fn even(now: &State, of: &Draft, sockets: u32) -> Vec<Draft> {
     let draft = of.even(sockets);
     let mut drafts = Vec::new();
-    let memory = static_memory(now, sockets);
+    let memory = static_memory(&now.config, u64::from(sockets));
     if memory.is_multiple_of(u64::from(sockets) * unit(now.hugepages())) {
         drafts.push(draft.clone());
     }
@@ -184,15 +229,6 @@ fn even(now: &State, of: &Draft, sockets: u32) -> Vec<Draft> {
         drafts.extend(lined(now, &draft, &nodes));
     }
     drafts
-}
-
-/// The memory that is divided over the sockets where there are no lines.
-fn static_memory(now: &State, sockets: u32) -> u64 {
-    match (now.plugs_memory(), now.hugepages()) {
-        (false, _) => now.config.memory_mib(),
-        (true, Some(Hugepages::Gib1)) => STATIC_MIB * u64::from(sockets),
-        (true, _) => STATIC_MIB,
-    }
 }
 
 /// The draft with a line for each virtual node, tied to no host node.

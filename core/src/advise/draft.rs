@@ -7,7 +7,7 @@ use super::text;
 use crate::guest::pve::{GuestConfig, MemoryPolicy, NumaLine};
 use crate::guest::ranges::Ranges;
 use crate::guest::{Guest, VirtualNode};
-use crate::id::{NodeId, VnodeId};
+use crate::id::{NodeId, VcpuId, VnodeId};
 use crate::idset::{CpuSet, VcpuSet};
 
 /// Sockets, cores, virtual nodes and affinity. The number of vCPUs and the memory are not in it: they never change.
@@ -47,6 +47,19 @@ impl Draft {
     /// How many vCPUs it has.
     pub(super) fn total(&self) -> u32 {
         self.sockets.saturating_mul(self.cores)
+    }
+
+    /// The shape that the guest sees: sockets, cores, and the vCPUs of each virtual node.
+    pub(super) fn shape(&self) -> (u32, u32, Vec<VcpuSet>) {
+        let run = |first: u32, count: u32| (first..first + count).map(VcpuId).collect();
+        let nodes = match (self.numa, self.lines.is_empty()) {
+            (false, _) => vec![run(0, self.total())],
+            (true, true) => (0..self.sockets)
+                .map(|i| run(i * self.cores, self.cores))
+                .collect(),
+            (true, false) => self.lines.values().map(|line| line.cpus.set()).collect(),
+        };
+        (self.sockets, self.cores, nodes)
     }
 
     /// Whether numaN lines are in force.

@@ -115,14 +115,37 @@ impl State {
     }
 
     /// Whether it is better than another one and costs no more. Costs of different numbers of vCPUs say nothing about each other.
+    /// What the guest sees of itself changes only for what that mends: not to be near a device.
     pub(super) fn improves(&self, on: &Self) -> bool {
         let (Ok((_, plan)), true) = (&self.planned, self.score < on.score) else {
             return false;
         };
-        match &on.planned {
-            Ok((_, before)) if self.score.left_out == on.score.left_out => plan.cost <= before.cost,
-            _ => true,
-        }
+        let Ok((_, before)) = &on.planned else {
+            return true;
+        };
+        let costs = self.score.left_out != on.score.left_out || plan.cost <= before.cost;
+        let (ours, theirs) = (self.faults(plan), on.faults(before));
+        let mended = ours != theirs && ours.iter().zip(&theirs).all(|(a, b)| a <= b);
+        costs && (mended || self.draft.shape() == on.draft.shape())
+    }
+
+    /// What another shape can mend, each counted.
+    fn faults(&self, plan: &Plan) -> [u64; 6] {
+        let Score {
+            left_out,
+            no_start,
+            shared,
+            ..
+        } = self.score;
+        let cost = |item| plan.cost.count(item);
+        [
+            left_out as u64,
+            no_start as u64,
+            shared as u64,
+            cost(Item::Packages),
+            cost(Item::Spanned),
+            cost(Item::ShortMemory),
+        ]
     }
 
     /// Its plan.
@@ -135,15 +158,7 @@ impl State {
         let Some(plan) = self.plan() else {
             return true;
         };
-        let score = &self.score;
-        score.left_out > 0
-            || score.no_start > 0
-            || score.shared > 0
-            || plan
-                .virtual_nodes
-                .iter()
-                .any(|node| node.host_nodes.len() > 1)
-            || plan.cost.count(Item::ShortMemory) > 0
+        self.faults(plan).iter().any(|n| *n > 0)
     }
 
     /// Whether its memory is placed before anything can be pinned: passthrough maps all of it, and huge pages are allocated.
@@ -159,6 +174,11 @@ impl State {
     /// Whether any of its memory could be tied closer.
     pub(super) fn is_loose(&self) -> bool {
         self.score.loose > 0
+    }
+
+    /// Whether a virtual node has memory that is not made of whole huge pages.
+    pub(super) fn has_broken_pages(&self) -> bool {
+        has_broken_pages(&self.config)
     }
 
     /// Whether the memory as a whole is not made of whole huge pages.
@@ -349,13 +369,34 @@ pub(super) fn hosts_of(host: &Host, cpus: &CpuSet) -> NodeSet {
     cpus.iter().filter_map(|cpu| host.cpu(cpu)?.node).collect()
 }
 
-/// Whether the memory is not made of whole huge pages, as Proxmox VE wants it.
+/// Whether a virtual node has memory that is not made of whole huge pages, as Proxmox VE wants it.
 fn has_broken_pages(config: &GuestConfig) -> bool {
     let Some(pages) = &config.hugepages else {
         return false;
     };
     let unit = unit(Some(pages.value));
-    let lines = config.numa_lines.values().filter(|_| config.numa());
-    let mut sizes = lines.filter_map(|line| line.value.memory_mib);
-    !config.memory_mib().is_multiple_of(unit) || sizes.any(|mib| !mib.is_multiple_of(unit))
+    if config.numa() && !config.numa_lines.is_empty() {
+        let mut sizes = config
+            .numa_lines
+            .values()
+            .filter_map(|line| line.value.memory_mib);
+        return sizes.any(|mib| !mib.is_multiple_of(unit));
+    }
+    let each = unit.saturating_mul(config.sockets());
+    each == 0 || !static_memory(config, config.sockets()).is_multiple_of(each)
+}
+
+/// The memory in MiB that is divided over so many sockets where there are no lines: where memory is plugged, only what Proxmox VE
+/// starts such a guest with (Memory.pm, `$STATICMEM`).
+pub(super) fn static_memory(config: &GuestConfig, sockets: u64) -> u64 {
+    const STATIC_MIB: u64 = 1024;
+    let plugs = config
+        .hotplug
+        .as_ref()
+        .is_some_and(|hotplug| hotplug.value.memory);
+    match (plugs, config.hugepages.as_ref().map(|pages| pages.value)) {
+        (false, _) => config.memory_mib(),
+        (true, Some(Hugepages::Gib1)) => STATIC_MIB.saturating_mul(sockets),
+        (true, _) => STATIC_MIB,
+    }
 }

@@ -16,6 +16,8 @@ mod reasons;
 mod remarks;
 mod settings;
 mod split;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::path::Path;
@@ -169,7 +171,8 @@ impl Advice {
     /// Whether the guest is right as it is: it can be placed and started, and nothing is better.
     #[must_use]
     pub fn is_right(&self) -> bool {
-        let no_start = |remark: &Remark| matches!(remark, Remark::NoStart { .. });
+        let no_start =
+            |remark: &Remark| matches!(remark, Remark::NoStart { .. } | Remark::Pages { .. });
         self.better.is_none()
             && !self.template
             && matches!(self.before, Some(Ok(_)))

@@ -54,6 +54,9 @@ pub enum Reason {
         "numaN: the memory of the virtual nodes sums up to that of the guest, and each line has what Proxmox VE wants"
     )]
     Lines,
+    /// Memory in whole pages.
+    #[error("each virtual node has whole huge pages, without which the guest can't start")]
+    Pages,
     /// Lines that go.
     #[error("the numaN lines go: {}", if *plugged { "memory can't be plugged beside them" }
         else { "a virtual node for each socket says it all" })]
@@ -159,6 +162,9 @@ pub(super) fn of(case: &Case<'_>, now: &State, last: &State) -> Vec<Reason> {
         reasons.push(Reason::NoLines {
             plugged: now.plugs_memory(),
         });
+    }
+    if now.has_broken_pages() && !last.has_broken_pages() {
+        reasons.push(Reason::Pages);
     }
     if before.affinity != after.affinity {
         let useful = useful(&case.host);

@@ -55,9 +55,10 @@ pub enum Remark {
         /// What stops it.
         message: String,
     },
-    /// Memory that is not a multiple of the page.
+    /// Memory that is not made of whole pages.
     #[error(
-        "memory: {memory_mib} is no multiple of {page_mib} MiB, a page: the guest can't start with hugepages: {hugepages}"
+        "memory: {memory_mib} does not give each virtual node whole pages of {page_mib} MiB: the guest can't start with \
+         hugepages: {hugepages}"
     )]
     Pages {
         /// `memory`.
@@ -194,10 +195,7 @@ pub(super) fn of(
 fn of_memory(case: &Case<'_>, now: &State, end: &State, remarks: &mut Vec<Remark>) {
     let memory_mib = end.config.memory_mib();
     let page_mib = unit(end.hugepages());
-    if let Some(pages) = end
-        .hugepages()
-        .filter(|_| !memory_mib.is_multiple_of(page_mib))
-    {
+    if let Some(pages) = end.hugepages().filter(|_| end.has_broken_pages()) {
         let hugepages = match pages {
             Hugepages::Any => "any",
             Hugepages::Mib2 => "2",
