@@ -126,17 +126,17 @@ fn a_shell_reads_the_commands_as_they_are_meant() {
 #[test]
 fn a_guest_that_does_not_fit_is_told_what_makes_it_fit_or_that_nothing_does() {
     let lab = Lab::rfc();
-    lab.config(100, "cores: 12\nmemory: 3072\nnuma: 1\n");
+    lab.config(100, "sockets: 2\ncores: 9\nmemory: 3072\nnuma: 1\n");
     let run = lab.run(&["advise", "100", "--mode", "numa"]).quiet(0);
     assert!(
         run.out
-            .starts_with("guest 100 can't be pinned:\n  - virtual node 0 needs 12 cpus"),
+            .starts_with("guest 100 can't be pinned:\n  - virtual node 0 needs 9 cpus"),
         "{}",
         run.out
     );
     assert!(
         run.out
-            .contains("\n    qm set 100 \\\n        --sockets 3 \\\n        --cores 4 \\\n"),
+            .contains("\n    qm set 100 \\\n        --sockets 3 \\\n        --cores 6 \\\n"),
         "{}",
         run.out
     );
@@ -151,7 +151,7 @@ fn a_guest_that_does_not_fit_is_told_what_makes_it_fit_or_that_nothing_does() {
         .run(&["advise", "100", "--mode", "numa", "--format", "json"])
         .quiet(3)
         .json();
-    assert_eq!(at(&json, "/violations/0/kind"), "not_enough_cpus");
+    assert_eq!(at(&json, "/violations/0/kind"), "not_enough_together");
     assert_eq!(at(&json, "/before"), &Value::Null);
 }
 
