@@ -24,6 +24,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+pub use crate::command::hook::survive_panics;
+
 use crate::args::{Cli, Command, Format};
 use crate::fault::{Exit, Fault};
 #[cfg(feature = "schema")]

@@ -86,7 +86,7 @@ pub(crate) fn run(global: &Global, args: &Hook) -> Result<Answer, Fault> {
 }
 
 /// Has a panic of this process end it with one line and 0, from now on: releases would abort, which is a start that fails.
-pub(crate) fn survive_panics() {
+pub fn survive_panics() {
     panic::set_hook(Box::new(give_way));
 }
 
@@ -174,37 +174,7 @@ fn give_way(info: &PanicHookInfo<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
-
     use super::*;
-
-    const CHILD: &str = "NUMAPIN_TEST_PANIC";
-
-    /// Run by the test below, as another process; by itself it has nothing to do.
-    #[test]
-    fn panics_where_it_is_asked_to() {
-        let Some(text) = std::env::var_os(CHILD) else {
-            return;
-        };
-        survive_panics();
-        assert!(text.is_empty(), "of no use:\n{}", text.display());
-    }
-
-    #[test]
-    fn a_panic_is_one_line_and_0() {
-        let mut child = Command::new(std::env::current_exe().unwrap());
-        let this = "command::hook::tests::panics_where_it_is_asked_to";
-        child.args(["--exact", this, "--nocapture"]);
-        let output = child.env(CHILD, "some text").output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        let said = String::from_utf8(output.stderr).unwrap();
-        let expected =
-            "numapin: a bug of numapin, please report it: of no use:; some text (cli/src/";
-        assert!(said.starts_with(expected), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        let out = String::from_utf8(output.stdout).unwrap();
-        assert!(!out.contains("test result"), "it ended there: {out}");
-    }
 
     #[test]
     fn the_source_node_is_a_name_and_no_path() {

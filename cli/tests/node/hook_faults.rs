@@ -230,3 +230,24 @@ fn programs_get_a_document_for_each_phase() {
     let (code, fault) = node.json(&["hook", "100", "pre-start"]);
     assert_eq!((code, &fault["error"]["kind"]), (0, &json!("malformed")));
 }
+
+/// Tells the test below, when it runs as another process, what to say.
+const CHILD: &str = "NUMAPIN_TEST_PANIC";
+
+/// Releases abort on a panic, and a hook that aborts is a start that fails.
+#[test]
+fn a_panic_is_one_line_and_0() {
+    if let Ok(text) = std::env::var(CHILD) {
+        numapin_cli::survive_panics();
+        panic!("of no use:\n{text}");
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    let this = "hook_faults::a_panic_is_one_line_and_0";
+    child.args(["--exact", this, "--nocapture"]);
+    let ran = Ran::of(child.env(CHILD, "some text").output().unwrap());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let expected = "numapin: a bug of numapin, please report it: of no use:; some text (cli/tests/";
+    assert!(ran.err.starts_with(expected), "{ran:?}");
+    assert_eq!(ran.err.lines().count(), 1, "{ran:?}");
+    assert!(!ran.out.contains("test result"), "it ended there: {ran:?}");
+}
