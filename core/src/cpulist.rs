@@ -11,7 +11,10 @@ use crate::idset::IdSet;
 /// The highest id that is read. A bound, so that a typing error does not cost memory: the kernel's own limit is 8,192 on x86.
 pub const MAX_ID: u32 = 1_048_575;
 
-/// Why a list or mask was not understood.
+/// How many ids a list may name, counted as often as they are named.
+const MAX_NAMED: u64 = 4 * (MAX_ID as u64 + 1);
+
+/// Why a list or mask was not understood. Parts that are quoted are cut where they are long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// A part is neither a number nor a range.
@@ -33,6 +36,15 @@ pub enum ListError {
     /// A number above [`MAX_ID`].
     #[error("{part:?} is beyond the highest id that can be ({MAX_ID})")]
     TooLarge {
+        /// The part as it was written.
+        part: String,
+    },
+    /// Far more ids in all than there are: parts that name the same ids again and again. A bound, so that a file of them does
+    /// not cost time.
+    #[error(
+        "{part:?} is one range too many (expected each id once; all ranges together name more than {MAX_NAMED} ids)"
+    )]
+    TooMany {
         /// The part as it was written.
         part: String,
     },
@@ -85,7 +97,7 @@ pub fn parse_mask<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
     for part in text.rsplit(',') {
         let digits = part.trim();
         let not_a_mask = || ListError::NotAMask {
-            part: part.to_owned(),
+            part: excerpt(part),
         };
         if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(not_a_mask());
@@ -93,7 +105,7 @@ pub fn parse_mask<I: Id>(text: &str) -> Result<IdSet<I>, ListError> {
         halves.push(u32::from_str_radix(digits, 16).map_err(|_| not_a_mask())?);
         if halves.len() > (MAX_ID as usize + 1) / 32 {
             return Err(ListError::TooLarge {
-                part: part.to_owned(),
+                part: excerpt(part),
             });
         }
     }
@@ -160,12 +172,23 @@ fn id<I: Id>(number: u32) -> I {
 fn parts(text: &str) -> impl Iterator<Item = Result<Run, ListError>> {
     let text = trimmed(text);
     let parts = (!text.is_empty()).then(|| text.split(','));
-    parts.into_iter().flatten().map(|part| run(part.trim()))
+    let mut named = 0_u64;
+    parts.into_iter().flatten().map(move |part| {
+        let part = part.trim();
+        let run = run(part)?;
+        named += u64::from(run.last - run.first) + 1;
+        match named <= MAX_NAMED {
+            true => Ok(run),
+            false => Err(ListError::TooMany {
+                part: excerpt(part),
+            }),
+        }
+    })
 }
 
 fn run(part: &str) -> Result<Run, ListError> {
     let not_a_range = || ListError::NotARange {
-        part: part.to_owned(),
+        part: excerpt(part),
     };
     let (range, stride) = match part.split_once(':') {
         Some((range, stride)) => (range, Some(stride)),
@@ -180,7 +203,7 @@ fn run(part: &str) -> Result<Run, ListError> {
     };
     if last < first {
         return Err(ListError::Reversed {
-            part: part.to_owned(),
+            part: excerpt(part),
             first,
             last,
         });
@@ -203,6 +226,25 @@ fn run(part: &str) -> Result<Run, ListError> {
     })
 }
 
+/// The start of a text that a message quotes: somebody's file can hold a line of a megabyte.
+pub(crate) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", &text[..end]),
+    }
+}
+
+/// The start of a text that a message holds without quotes, and no character of it that a terminal would obey.
+pub(crate) fn shown(text: &str, longest: usize) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    let mut shown: String = text.chars().take(longest).map(plain).collect();
+    if text.chars().nth(longest).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
 /// Text without white space and NUL around it.
 fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
@@ -211,13 +253,13 @@ fn trimmed(text: &str) -> &str {
 fn number(text: &str, part: &str) -> Result<u32, ListError> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(ListError::NotARange {
-            part: part.to_owned(),
+            part: excerpt(part),
         });
     }
     match text.parse::<u32>() {
         Ok(id) if id <= MAX_ID => Ok(id),
         _ => Err(ListError::TooLarge {
-            part: part.to_owned(),
+            part: excerpt(part),
         }),
     }
 }
@@ -266,6 +308,35 @@ mod tests {
     )]
     fn refuses_lists(#[case] text: &str, #[case] expected: &str) {
         assert_eq!(text.parse::<CpuSet>().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_quoted_is_short() {
+        let long = "x".repeat(100_000);
+        for error in [
+            parse_list::<CpuId>(&long).unwrap_err(),
+            parse_mask::<CpuId>(&long).unwrap_err(),
+        ] {
+            assert!(error.to_string().len() < 300, "{error}");
+        }
+    }
+
+    #[test]
+    fn all_ids_named_without_end_are_refused_at_once() {
+        let all = format!("0-{MAX_ID}");
+        let text = [all.as_str(); 4].join(",");
+        assert_eq!(text.parse::<CpuSet>().unwrap().len(), MAX_ID as usize + 1);
+        let text = vec![format!("{all}:1/1048575"); 100_000].join(",");
+        let mut handed_on = 0;
+        let error = each_in_list(&text, |_: CpuId| handed_on += 1).unwrap_err();
+        assert_eq!(text.parse::<CpuSet>(), Err(error.clone()));
+        assert_eq!(handed_on, 8);
+        assert!(
+            error.to_string().ends_with(
+                "(expected each id once; all ranges together name more than 4194304 ids)"
+            ),
+            "{error}"
+        );
     }
 
     #[rstest]

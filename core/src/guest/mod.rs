@@ -20,6 +20,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use crate::cpulist::excerpt;
 use crate::id::{NodeId, Vmid, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::violation::Violations;
@@ -255,14 +256,5 @@ impl VirtualNode {
 impl fmt::Display for GuestName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// The start of a text that a message quotes: somebody's file can hold a line of a megabyte.
-pub(crate) fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 80;
-    match text.char_indices().nth(LONGEST) {
-        None => text.to_owned(),
-        Some((end, _)) => format!("{}...", &text[..end]),
     }
 }

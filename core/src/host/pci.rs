@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::HostError;
 use super::error::{Problem, parse, trimmed};
+use crate::cpulist::excerpt;
 use crate::id::NodeId;
 use crate::root::{Reader, Root};
 
@@ -66,7 +67,7 @@ impl FromStr for PciAddress {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         understand(text).ok_or_else(|| PciAddressError {
-            found: text.to_owned(),
+            found: excerpt(text),
         })
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::cpulist::shown;
 use crate::id::{Tid, VcpuId, VnodeId};
 
 /// A vCPU that is plugged.
@@ -171,11 +172,7 @@ fn tid(entry: usize, value: &Value) -> Result<Tid, ReplyError> {
 }
 
 fn shortened(value: &Value) -> String {
-    let text = value.to_string();
-    match text.char_indices().nth(40) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    shown(&value.to_string(), 40)
 }
 
 #[cfg(test)]

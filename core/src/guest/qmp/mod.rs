@@ -13,6 +13,7 @@ use serde_json::Value;
 
 pub use self::compare::{Mismatch, compare, corrected};
 use super::{Guest, GuestParts, VirtualNode};
+use crate::cpulist::shown;
 use crate::id::{VcpuId, VnodeId};
 use crate::idset::VcpuSet;
 
@@ -175,7 +176,7 @@ fn index(element: &Value) -> Result<VcpuId, QmpShapeError> {
         .filter(|index| *index < Guest::MAX_VCPUS)
         .map(VcpuId)
         .ok_or_else(|| QmpShapeError::NoIndex {
-            found: element.to_string().chars().take(100).collect(),
+            found: shown(&element.to_string(), 100),
         })
 }
 
