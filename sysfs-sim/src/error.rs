@@ -87,3 +87,21 @@ impl Error {
         }
     }
 }
+
+/// What a message quotes of somebody's text: its beginning, without characters that a terminal would obey.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 80;
+    let mut shown = String::new();
+    for (nth, c) in text.chars().enumerate() {
+        if nth == LONGEST {
+            shown.push_str("...");
+            break;
+        }
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::shown;
+
 /// The highest id that a description may name. Far above any kernel's limit; it keeps a typo such as `0-4000000000` from
 /// filling the memory.
 pub const MAX_ID: u32 = 1 << 20;
@@ -50,7 +52,7 @@ impl FromStr for Ids {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let (first, last) = (id(first, part)?, id(last, part)?);
             if first > last {
-                return Err(format!("'{part}' runs backwards"));
+                return Err(format!("'{part}' runs backwards", part = shown(part)));
             }
             ids.extend(first..=last);
         }
@@ -119,9 +121,17 @@ fn id(text: &str, part: &str) -> Result<u32, String> {
     let id = Some(text)
         .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
         .and_then(|text| text.parse().ok())
-        .ok_or_else(|| format!("'{part}' is neither an id nor a range such as 0-3"))?;
+        .ok_or_else(|| {
+            format!(
+                "'{part}' is neither an id nor a range such as 0-3",
+                part = shown(part)
+            )
+        })?;
     if id > MAX_ID {
-        return Err(format!("'{part}' is beyond the highest id, {MAX_ID}"));
+        return Err(format!(
+            "'{part}' is beyond the highest id, {MAX_ID}",
+            part = shown(part)
+        ));
     }
     Ok(id)
 }

@@ -30,6 +30,7 @@ mod capture;
 mod format;
 mod parse;
 mod patterns;
+mod quoted;
 
 use crate::tree::{Tree, bad_path};
 

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::quoted::{unquote, value};
 use super::{MAGIC, Recording, VERSION, as_range, destination, is_plain};
+use crate::error::shown;
 use crate::tree::{Entry, Tree, bad_path};
 
 /// The number of a line, from 1, and what is wrong with it.
@@ -28,10 +30,18 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
         Some((MAGIC, other)) => {
             return Err((
                 1,
-                format!("version '{other}' of recordings is unknown; expected {VERSION}"),
+                format!(
+                    "version '{other}' of recordings is unknown; expected {VERSION}",
+                    other = shown(other)
+                ),
             ));
         }
-        _ => return Err((1, format!("'{first}' is not '{MAGIC} {VERSION}'"))),
+        _ => {
+            return Err((
+                1,
+                format!("'{first}' is not '{MAGIC} {VERSION}'", first = shown(first)),
+            ));
+        }
     }
     let mut recording = Recording::default();
     let mut provenance: Vec<&str> = Vec::new();
@@ -55,7 +65,10 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
         }
         let at = |what: String| (number, what);
         if line.starts_with('|') {
-            return Err(at(format!("'{line}' belongs to no '<<'")));
+            return Err(at(format!(
+                "'{line}' belongs to no '<<'",
+                line = shown(line)
+            )));
         }
         let (paths, rest) = paths(line).map_err(at)?;
         let entry = match rest {
@@ -90,12 +103,13 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
                 }
                 let entry = entry.of(path, filler)?;
                 if let Some(problem) = bad_path(path) {
-                    return Err(format!("path '{path}' {problem}"));
+                    return Err(format!("path '{path}' {problem}", path = shown(path)));
                 }
                 match found.insert(path.to_owned(), (entry, number)) {
-                    Some((_, earlier)) => {
-                        Err(format!("path '{path}' stands in line {earlier} already"))
-                    }
+                    Some((_, earlier)) => Err(format!(
+                        "path '{path}' stands in line {earlier} already",
+                        path = shown(path)
+                    )),
                     None => Ok(()),
                 }
             })
@@ -158,7 +172,8 @@ fn paths(line: &str) -> Result<(Paths, Rest<'_>), String> {
         Rest::File(text)
     } else {
         return Err(format!(
-            "'{line}' is no entry; expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/'"
+            "'{line}' is no entry; expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/'",
+            line = shown(line)
         ));
     };
     Ok((paths, rest))
@@ -179,9 +194,9 @@ impl Paths {
         };
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('{') {
-            let (inside, after) = after
-                .split_once('}')
-                .ok_or_else(|| format!("'{text}' has a '{{' without its '}}'"))?;
+            let (inside, after) = after.split_once('}').ok_or_else(|| {
+                format!("'{text}' has a '{{' without its '}}'", text = shown(text))
+            })?;
             paths.texts.push(before.to_owned());
             paths.braces.push(
                 inside
@@ -203,7 +218,8 @@ impl Paths {
         {
             return Err(format!(
                 "'{text}' has the character '{}'; such a path stands in quotes",
-                c.escape_default()
+                c.escape_default(),
+                text = shown(text)
             ));
         }
         Ok(paths)
@@ -262,13 +278,15 @@ fn alternative(text: &str) -> Result<Alternative, String> {
     match as_range(text) {
         Some((first, last)) if first < last => Ok(Alternative::Numbers(first, last)),
         Some(_) => Err(format!(
-            "'{text}' in braces is no range; expected the lower number first"
+            "'{text}' in braces is no range; expected the lower number first",
+            text = shown(text)
         )),
         None if text.is_empty() => Err("an empty alternative in braces".to_owned()),
         None => match text.chars().find(|c| !is_plain(*c)) {
             Some(c) => Err(format!(
                 "'{text}' in braces has the character '{}'",
-                c.escape_default()
+                c.escape_default(),
+                text = shown(text)
             )),
             None => Ok(Alternative::Text(text.to_owned())),
         },
@@ -286,7 +304,9 @@ impl Holds {
         };
         match &entry {
             Entry::Link(target) if destination(path, target).is_none() => Err(format!(
-                "the link '{path}' leads to '{target}', which is not inside the tree"
+                "the link '{path}' leads to '{target}', which is not inside the tree",
+                path = shown(path),
+                target = shown(target)
             )),
             _ => Ok(entry),
         }
@@ -300,7 +320,10 @@ fn link(target: &str) -> Result<Holds, String> {
                 Ok(target) => Ok(Holds::Entry(Entry::Link(target))),
                 Err(_) => Err("a target is not UTF-8".to_owned()),
             },
-            (_, rest) => Err(format!("'{rest}' behind the closing quote")),
+            (_, rest) => Err(format!(
+                "'{rest}' behind the closing quote",
+                rest = shown(rest)
+            )),
         };
     }
     let (before, after) = target
@@ -313,72 +336,14 @@ fn link(target: &str) -> Result<Holds, String> {
     {
         Some(c) => Err(format!(
             "the target '{target}' has the character '{}'; such a target stands in quotes",
-            c.escape_default()
+            c.escape_default(),
+            target = shown(target)
         )),
         None => Ok(match after {
             Some(after) => Holds::LinkWith(before.to_owned(), after.to_owned()),
             None => Holds::Entry(Entry::Link(target.to_owned())),
         }),
     }
-}
-
-fn value(text: &str) -> Result<Vec<u8>, String> {
-    if text.starts_with('"') {
-        return match unquote(text)? {
-            (bytes, "") => Ok(bytes),
-            (_, rest) => Err(format!("'{rest}' behind the closing quote")),
-        };
-    }
-    match text.chars().find(|c| !(' '..='~').contains(c)) {
-        Some(c) => Err(format!(
-            "the character '{}' in a text without quotes",
-            c.escape_default()
-        )),
-        None if text.is_empty() => Err("no text; an empty line is written as \"\\n\"".to_owned()),
-        None => Ok([text.as_bytes(), b"\n"].concat()),
-    }
-}
-
-/// The bytes of a quoted text at the start, and what stands behind it.
-fn unquote(text: &str) -> Result<(Vec<u8>, &str), String> {
-    let mut bytes = Vec::new();
-    let mut chars = text.char_indices().skip(1);
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Ok((bytes, text.get(at + 1..).unwrap_or_default())),
-            '\\' => match chars.next().map(|(_, c)| c) {
-                Some('n') => bytes.push(b'\n'),
-                Some('t') => bytes.push(b'\t'),
-                Some('r') => bytes.push(b'\r'),
-                Some('0') => bytes.push(0),
-                Some('"') => bytes.push(b'"'),
-                Some('\\') => bytes.push(b'\\'),
-                Some('x') => {
-                    let digits: String = chars.by_ref().take(2).map(|(_, c)| c).collect();
-                    let byte = Some(&digits)
-                        .filter(|d| d.len() == 2 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-                        .and_then(|d| u8::from_str_radix(d, 16).ok());
-                    bytes.push(byte.ok_or_else(|| {
-                        format!("'\\x{digits}' is no byte; expected two hexadecimal digits")
-                    })?);
-                }
-                other => {
-                    let other = other.map(String::from).unwrap_or_default();
-                    return Err(format!(
-                        "unknown escape '\\{other}'; expected one of \\n \\t \\r \\0 \\\" \\\\ \\xNN"
-                    ));
-                }
-            },
-            ' '..='~' => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            _ => {
-                return Err(format!(
-                    "the character '{}' in quotes; expected an escape",
-                    c.escape_default()
-                ));
-            }
-        }
-    }
-    Err("a quote without its end".to_owned())
 }
 
 fn header(text: &str, line: usize) -> Result<&str, Wrong> {
@@ -403,7 +368,11 @@ fn nothing_below_a_file(found: &BTreeMap<String, (Entry, usize)>) -> Result<(), 
                 };
                 return Err((
                     *line,
-                    format!("'{path}' is below '{above}', which is {kind} (line {other})"),
+                    format!(
+                        "'{path}' is below '{above}', which is {kind} (line {other})",
+                        path = shown(path),
+                        above = shown(above)
+                    ),
                 ));
             }
         }
