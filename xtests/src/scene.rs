@@ -48,8 +48,8 @@ pub struct Place {
     pub core: usize,
     /// The number of its L3: the CPUs of one host node that name the same L3, or the host node where they name none.
     pub l3: usize,
-    /// Its place in topological order: L3, core, thread.
-    pub order: (Option<L3Id>, CoreId, CpuId),
+    /// Its place in topological order: L3, core, thread; CPUs that name no L3 come after those that do.
+    pub order: (bool, Option<L3Id>, CoreId, CpuId),
     /// Its package, where that is known.
     pub package: Option<i32>,
     /// Its kind of core.
@@ -193,7 +193,7 @@ impl<'a> Scene<'a> {
 
     fn number(&mut self) {
         let fastest = self.host.cpus.iter().filter_map(|cpu| cpu.kind).min();
-        let boot = self.host.cpus.first().map(|cpu| cpu.core);
+        let boot = self.host.cpus.first().map(|cpu| (cpu.node, cpu.core));
         let mut cores = Vec::new();
         let mut l3s = Vec::new();
         for cpu in &self.host.cpus {
@@ -209,11 +209,11 @@ impl<'a> Scene<'a> {
                 node,
                 core: position(&mut cores, (node, cpu.core)),
                 l3: position(&mut l3s, (node, cpu.l3)),
-                order: (cpu.l3, cpu.core, cpu.id),
+                order: (cpu.l3.is_none(), cpu.l3, cpu.core, cpu.id),
                 package: cpu.package.map(|p| p.0),
                 kind: cpu.kind,
                 slow: cpu.kind > fastest && cpu.kind.is_some(),
-                boot: boot == Some(cpu.core),
+                boot: boot == Some((cpu.node, cpu.core)),
                 usable: self.usable.contains(cpu.id),
                 claimed: self.claimed.contains(cpu.id),
                 crowd,
