@@ -17,6 +17,7 @@ pub mod cost;
 pub mod docs;
 pub mod flow;
 pub mod fraction;
+pub mod fuzz;
 pub mod namespace;
 pub mod node;
 pub mod pair;

@@ -196,14 +196,20 @@ impl Entry {
         }
     }
 
-    pub(super) fn to_text(&self) -> String {
+    /// The text of its file.
+    #[must_use]
+    pub fn to_text(&self) -> String {
         // Numbers, texts and lists: nothing of it can't be written.
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
         text
     }
 
-    pub(super) fn parse(path: &Path, stem: &str, text: &str) -> Result<Self, LedgerError> {
+    /// Reads the text of its file. `path` is only what messages call it; `stem` is its name without the suffix.
+    ///
+    /// # Errors
+    /// It is no entry, one of a newer numapin, or another guest's.
+    pub fn parse(path: &Path, stem: &str, text: &str) -> Result<Self, LedgerError> {
         let file = || path.to_owned();
         let bad = |e: serde_json::Error| {
             if e.is_eof() {
