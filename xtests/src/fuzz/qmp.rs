@@ -25,7 +25,7 @@ pub fn qmp(bytes: &[u8]) {
         told(&error);
     }
     let written: String = messages.iter().filter_map(written).collect();
-    let known = messages.iter().filter(|m| **m != Message::Unknown);
+    let known = messages.iter().filter(|message| is_exact(message));
     let (again, end) = decode(written.as_bytes(), written.len().max(1));
     assert_eq!(end, Ok(()), "{written}");
     assert!(again.iter().eq(known), "{again:?}\n{messages:?}");
@@ -79,7 +79,28 @@ fn without_counts(
     )
 }
 
+/// Whether a message is known and holds no fraction: those are read to some digits only, and QMP's answers have none that count.
+fn is_exact(message: &Message) -> bool {
+    fn whole(value: &Value) -> bool {
+        match value {
+            Value::Number(number) => !number.is_f64(),
+            Value::Array(list) => list.iter().all(whole),
+            Value::Object(map) => map.values().all(whole),
+            _ => true,
+        }
+    }
+    match message {
+        Message::Unknown => false,
+        Message::Return { id, value } => whole(value) && id.as_ref().is_none_or(whole),
+        Message::Error { id, .. } => id.as_ref().is_none_or(whole),
+        Message::Greeting { .. } | Message::Event { .. } => true,
+    }
+}
+
 fn written(message: &Message) -> Option<String> {
+    if !is_exact(message) {
+        return None;
+    }
     let mut value = match message {
         Message::Greeting { version } => {
             let version = version.as_ref().map(|version| {
