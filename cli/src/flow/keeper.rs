@@ -1,5 +1,6 @@
 //! A node whose lock is held: what is planned and set here, nobody else plans or sets at the same time.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use numapin_core::apply::{ApplyError, GuestThreads, Scene, Transaction, Wishes, affinity};
@@ -7,15 +8,14 @@ use numapin_core::claims::ledger::{self, Entry, EntryState};
 use numapin_core::claims::live::{LiveGuest, LiveThread, Own};
 use numapin_core::claims::recorded::{self, RecordedError};
 use numapin_core::claims::{Claims, Lock, node};
-use numapin_core::guest::GuestName;
 use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
 use numapin_core::policy::Mode;
 use numapin_core::process;
-use numapin_core::reconcile::{Action, Around, Now, Outcome, Why, reconcile};
+use numapin_core::reconcile::{Around, Now, Outcome, reconcile};
 use numapin_core::report::Report;
-use numapin_core::thread::{Process, Target, ThreadKind, Wish};
+use numapin_core::thread::{Process, Target, ThreadKind};
 
 use crate::fault::Fault;
 use crate::load::Node;
@@ -124,6 +124,11 @@ impl<'a> Keeper<'a> {
     ) -> Result<(Report, Outcome), Fault> {
         let process = threads.process;
         entry.plan.plugged = threads.vcpus.iter().map(|vcpu| vcpu.index).collect();
+        entry.iothreads = match (&threads.iothreads, before) {
+            (Some(told), _) => told.iter().map(|io| (io.tid, io.id.clone())).collect(),
+            (None, Some(before)) => before.iothreads.clone(),
+            (None, None) => BTreeMap::new(),
+        };
         let mut wishes = threads.wishes(&self.node.root, plan)?;
         // What a new plan leaves alone gets back what it had.
         let left = self.left_alone(entry, &wishes)?;
@@ -217,62 +222,6 @@ impl<'a> Keeper<'a> {
         let host = self.host_for(entry)?;
         let scene = self.scene(&host);
         Ok(Transaction::undo(scene, &entry.guest, process, targets)?.run(scene)?)
-    }
-
-    /// Lets the masks of other guests follow the claims. What can't be set is told; it is another guest's.
-    ///
-    /// # Errors
-    /// What runs can't be read again.
-    pub(crate) fn follow(
-        &mut self,
-        but: &GuestName,
-        warn: &mut Vec<String>,
-    ) -> Result<Vec<Report>, Fault> {
-        self.node.look()?;
-        let claims = self.everybody(None);
-        let mut reports = Vec::new();
-        for entry in self.node.ledger.alive.clone() {
-            if entry.state != EntryState::Applied || entry.guest == *but {
-                continue;
-            }
-            match self.follow_one(entry, &claims) {
-                Ok(report) => reports.extend(report),
-                Err(fault) => warn.push(fault.message),
-            }
-        }
-        Ok(reports)
-    }
-
-    fn follow_one(&self, mut entry: Entry, claims: &Claims) -> Result<Option<Report>, Fault> {
-        let outcome = outcome(self.node, &entry, claims, false)?;
-        // Masks that drifted are the business of watch, but not on a CPU that somebody holds one-to-one: so it is, too, after a
-        // program was killed that had recorded this mask and not set it.
-        let claimed = claims.claimed_by_others(&entry.guest);
-        let intrudes = |wish: &Wish| {
-            let mut threads = outcome.threads.iter();
-            let now = threads.find(|now| now.thread == Some(wish.thread));
-            let actual = now.and_then(|now| now.actual.as_ref());
-            actual.is_some_and(|actual| {
-                let beyond = actual.difference(&wish.cpus);
-                !beyond.intersection(&claimed).is_empty()
-            })
-        };
-        let follows = |action: &Action| match action.why {
-            Why::Claims => true,
-            Why::Drifted => intrudes(&action.wish),
-            Why::New | Why::StandIn | Why::Back => false,
-        };
-        let actions = outcome.actions.iter().cloned();
-        let list: Vec<Wish> = actions.filter(follows).map(|action| action.wish).collect();
-        if list.is_empty() {
-            return Ok(None);
-        }
-        let wishes = Wishes {
-            list,
-            notes: Vec::new(),
-        };
-        let before = entry.clone();
-        self.set(&mut entry, Some(&before), wishes).map(Some)
     }
 
     /// Writes an entry.

@@ -6,6 +6,7 @@
 //! ```
 
 mod ask;
+mod follow;
 mod keep;
 mod keeper;
 mod reset;
@@ -15,12 +16,12 @@ use std::time::Duration;
 
 use numapin_core::apply::GuestThreads;
 use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy};
-use numapin_core::claims::{KeptPlan, outdated};
+use numapin_core::claims::{Claims, KeptPlan, outdated};
 use numapin_core::guest::GuestName;
 use numapin_core::id::{VcpuId, Vmid};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::{Cost, Plan, plan};
-use numapin_core::policy::Mode;
+use numapin_core::policy::{Mode, Overlap};
 use numapin_core::qmp::{self, Questions};
 use numapin_core::report::Report;
 use numapin_core::violation::Violations;
@@ -162,7 +163,13 @@ pub(crate) fn pin(
         // What is typed now is meant now; what has changed in a file waits.
         let typed = over.names_policy() && entry.policy.text != wanted.text;
         let only_held = entry.plan.mode == Mode::None;
-        reasons.is_empty() && !how.replan && !typed && !only_held
+        let lost = given_up(entry, &claims);
+        if !lost.is_empty() {
+            notes.push(format!(
+                "a new plan is made: other guests came to hold cpu(s) {lost} after this one was reset"
+            ));
+        }
+        reasons.is_empty() && lost.is_empty() && !how.replan && !typed && !only_held
     });
     let (plan, mut entry) = match kept {
         Some(entry) => {
@@ -271,6 +278,18 @@ fn nothing(loaded: Loaded, plan: Plan) -> Applied {
         notes: Vec::new(),
         report: None,
         followed: Vec::new(),
+    }
+}
+
+/// What others came to hold of the CPUs that a guest gave up when it was reset.
+fn given_up(entry: &Entry, claims: &Claims) -> CpuSet {
+    let sole = entry.plan.mode == Mode::OneToOne && entry.plan.overlap != Overlap::Allow;
+    match entry.state {
+        EntryState::Held if sole => entry
+            .plan
+            .claims(&entry.plan.plugged)
+            .intersection(&claims.claimed()),
+        _ => CpuSet::new(),
     }
 }
 

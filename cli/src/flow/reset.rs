@@ -59,6 +59,8 @@ pub(crate) fn reset(
     let mut guests = Vec::new();
     let mut failed: Option<Fault> = None;
     for mut entry in entries {
+        // What was put back once is whoever's now who changed it since.
+        entry.found = keeper.found(Some(&entry))?;
         match keeper.release(&mut entry) {
             Ok(report) => guests.push(PutBack {
                 guest: entry.guest,
@@ -119,6 +121,7 @@ pub(crate) fn unplanned(guest: GuestName, state: EntryState) -> Entry {
             spare: Default::default(),
         },
         found: Vec::new(),
+        iothreads: Default::default(),
         promised_kib: Default::default(),
     }
 }

@@ -83,10 +83,10 @@ impl Watch {
                 known.unset = false;
                 continue;
             }
-            let stands_in = outcome
+            let holds = outcome
                 .actions
                 .iter()
-                .any(|action| action.why == Why::StandIn);
+                .any(|action| action.why == Why::StandIn || action.wish.cpus.len() == 1);
             let name = &entry.guest;
             match flow::repair(&keeper, &entry, named, outcome.actions.clone()) {
                 Ok(report) => {
@@ -104,8 +104,8 @@ impl Watch {
                     say.state(Priority::Error, &name.0, "set", [line]);
                 }
             }
-            // What stands in holds its CPU: the next guest that lost one must see it.
-            if stands_in && look(&mut keeper, say) {
+            // What stands in holds its CPU, and so does what the claims of others leave a single one: the next guest must see it.
+            if holds && look(&mut keeper, say) {
                 claims = keeper.everybody(None);
             }
         }

@@ -166,12 +166,13 @@ fn in_nodes(node: Option<NodeId>, nodes: &NodeSet) -> bool {
     node.is_some_and(|node| nodes.contains(node))
 }
 
-/// What a vCPU holds one-to-one: a mask of one CPU, and for smt=isolate the online CPUs of its core.
+/// What a vCPU of a one-to-one guest holds: its CPU, and for smt=isolate the online CPUs of its core. A mask of one CPU in
+/// another mode is what the claims of others left for the moment: it holds that CPU as long as it is so, which live masks tell.
 fn held(host: &Host, plan: &Plan, placed: &PlacedVcpu) -> CpuSet {
-    if placed.cpus.len() != 1 {
+    if plan.mode != Mode::OneToOne {
         return CpuSet::new();
     }
-    if plan.mode != Mode::OneToOne || plan.smt != Smt::Isolate {
+    if plan.smt != Smt::Isolate {
         return placed.cpus.clone();
     }
     let core = |id: CpuId| host.cpu(id).map(|cpu| cpu.core);

@@ -182,12 +182,8 @@ impl<'a> Maker<'a> {
         if lost.is_empty() {
             return;
         }
-        if !self.around.settled {
-            let vcpus: VcpuSet = lost.iter().map(|kept| kept.placed.vcpu).collect();
-            notes.push(Note::Unsettled { vcpus });
-            return;
-        }
-        // What stands in already goes on doing so, whatever else has become free: no vCPU moves without need.
+        // What stands in already goes on doing so, whatever else has become free and whether or not all has settled: no vCPU
+        // moves without need, and the guest's other threads stay off its CPU.
         let mut taken = self.own();
         let mut left = Vec::new();
         for kept in lost {
@@ -203,6 +199,11 @@ impl<'a> Maker<'a> {
             } else {
                 left.push(kept);
             }
+        }
+        if !self.around.settled && !left.is_empty() {
+            let vcpus: VcpuSet = left.iter().map(|kept| kept.placed.vcpu).collect();
+            notes.push(Note::Unsettled { vcpus });
+            return;
         }
         for kept in left {
             if let Some(cpu) = self.choose(kept, &taken) {

@@ -346,6 +346,25 @@ fn other_threads_have_their_masks_and_spare_ones_give_way() {
 }
 
 #[test]
+fn an_iothread_that_is_kept_is_not_taken_for_one_of_qemus_own() {
+    let policy = Policy {
+        emulator: Some(Place::Spare),
+        ..policy(Mode::OneToOne)
+    };
+    let mut world = World::new(1, &policy);
+    world.live.threads.push(LiveThread {
+        tid: Tid(4103),
+        comm: "kvm".into(),
+        mask: set("0-15"),
+    });
+    let iothread = (Tid(4103), "iothread-scsi0".to_owned());
+    world.entry.iothreads = [iothread].into();
+    let outcome = world.run();
+    assert_eq!(actions(&outcome).len(), 2, "vcpu and main: {outcome:?}");
+    assert_eq!(states(&world.outcome()), "right kept right");
+}
+
+#[test]
 fn threads_that_the_plan_does_not_know_are_told_and_left() {
     let mut world = World::new(2, &policy(Mode::OneToOne));
     world.live.threads[2].comm = "CPU 7/KVM".into();

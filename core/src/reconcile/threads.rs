@@ -47,6 +47,9 @@ pub(super) fn classify<'a>(now: Now<'a>, live: &'a LiveGuest) -> Vec<Seen<'a>> {
         match recorded.get(&thread.tid) {
             Some(ThreadKind::Vcpu { vcpu }) if !named => ThreadKind::Vcpu { vcpu: *vcpu },
             Some(kind @ ThreadKind::Iothread { .. }) => (*kind).clone(),
+            _ if now.entry.iothreads.contains_key(&thread.tid) => ThreadKind::Iothread {
+                iothread: now.entry.iothreads[&thread.tid].clone(),
+            },
             // Plugged since then: QEMU names it after its object, "iothread-..." with Proxmox VE.
             None if thread.comm.starts_with("IO iothread") => ThreadKind::Iothread {
                 iothread: thread.comm["IO ".len()..].to_owned(),
@@ -187,6 +190,8 @@ impl There {
             _ => self.lost(mask),
         };
         thread.state = if self.left(mask).is_empty() {
+            // No kernel would set it.
+            thread.wanted = None;
             notes.push(Note::NothingLeft {
                 what: thread.kind.to_string(),
                 planned: mask.clone(),

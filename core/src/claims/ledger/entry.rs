@@ -41,6 +41,10 @@ pub struct Entry {
     pub plan: KeptPlan,
     /// Each thread whose mask was set or was about to be, with the mask it had before the first time.
     pub found: Vec<Target>,
+    /// What QMP said which threads are iothreads: QEMU leaves those of its command line the process's name, so that nothing else
+    /// tells them from its own threads.
+    #[serde(default)]
+    pub iothreads: BTreeMap<Tid, String>,
     /// What the guest was promised of the memory of each host node while it starts, in KiB.
     pub promised_kib: BTreeMap<NodeId, u64>,
 }
@@ -97,6 +101,7 @@ impl Entry {
             policy: text,
             plan: KeptPlan::of(host, guest, policy, plan),
             found: Vec::new(),
+            iothreads: BTreeMap::new(),
             promised_kib: promised,
         }
     }

@@ -100,6 +100,7 @@ pub(crate) fn entry(vmid: u32, process: Option<Process>) -> Entry {
             spare: SpareThreads::default(),
         },
         found: Vec::new(),
+        iothreads: [(Tid(4005), "iothread-scsi0".to_owned())].into(),
         promised_kib: [(NodeId(0), 1024)].into(),
     }
 }

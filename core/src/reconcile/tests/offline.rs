@@ -167,3 +167,20 @@ fn what_the_cpuset_takes_is_narrowed_and_set_again_when_it_is_given_back() {
     world.allowed = None;
     assert_eq!(actions(&world.run()), ["vcpu 1 3: Back"]);
 }
+
+#[test]
+fn a_stand_in_stays_while_the_online_cpus_settle_and_other_threads_stay_off_it() {
+    let spare = Policy {
+        emulator: Some(Place::Spare),
+        ..policy(Mode::OneToOne)
+    };
+    let mut world = World::new(2, &spare);
+    world.run();
+    world.offline = "3".into();
+    let stands_in = actions(&world.run());
+    assert_eq!(stands_in[0], "vcpu 1 0: StandIn");
+    world.settled = false;
+    let outcome = world.run();
+    assert_eq!(actions(&outcome), Vec::<String>::new());
+    assert_eq!(states(&outcome), "right narrowed right");
+}

@@ -98,23 +98,38 @@ fn any_entry() -> impl Strategy<Value = Entry> {
     let whose = (any::<Option<u32>>(), any::<Option<(i32, u64)>>());
     let promised = prop::collection::btree_map(any::<u32>().prop_map(NodeId), any::<u64>(), 0..3);
     let found = prop::collection::vec(target, 0..3);
-    (texts, whose, word(states), kept(), found, promised).prop_map(
-        |((name, text, source), (vmid, process), state, plan, found, promised_kib)| Entry {
-            schema: SCHEMA,
-            guest: GuestName(name),
-            vmid: vmid.map(Vmid),
-            state,
-            boot_id: "boot-1".into(),
-            process: process.map(|(pid, start_time)| Process {
-                pid: Pid(pid),
-                start_time,
-            }),
-            policy: KeptPolicy { text, source },
-            plan,
-            found,
-            promised_kib,
-        },
+    let iothreads = prop::collection::btree_map(any::<i32>().prop_map(Tid), ".*", 0..3);
+    (
+        (texts, whose, word(states)),
+        kept(),
+        found,
+        iothreads,
+        promised,
     )
+        .prop_map(
+            |(
+                ((name, text, source), (vmid, process), state),
+                plan,
+                found,
+                iothreads,
+                promised_kib,
+            )| Entry {
+                schema: SCHEMA,
+                guest: GuestName(name),
+                vmid: vmid.map(Vmid),
+                state,
+                boot_id: "boot-1".into(),
+                process: process.map(|(pid, start_time)| Process {
+                    pid: Pid(pid),
+                    start_time,
+                }),
+                policy: KeptPolicy { text, source },
+                plan,
+                found,
+                iothreads,
+                promised_kib,
+            },
+        )
 }
 
 proptest! {
