@@ -6,6 +6,7 @@
 //! node                        the whole program on a node: run, refused at a step, killed at a step
 //! pair                        two guests on such a node, and what must hold of them whatever happened
 //! docs                        the documents, played as stories on a simulated node
+//! sequences                   a node full of guests: random sequences of events, judged after every step
 //! source                      the project's own sources, for the laws
 //! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
 //!                └─► check    whether a plan is valid and costs what it says (any host)
@@ -23,6 +24,7 @@ pub mod node;
 pub mod pair;
 pub mod random;
 pub mod scene;
+pub mod sequences;
 pub mod shrink;
 pub mod source;
 pub mod twin;
