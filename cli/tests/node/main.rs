@@ -1,6 +1,7 @@
 //! A node full of guests: policies, claims, apply, reset, status, hook and watch, on simulated machines.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod hook;
 mod hook_faults;
 mod hook_script;

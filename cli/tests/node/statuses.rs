@@ -6,7 +6,13 @@ use serde_json::json;
 use crate::lab::Node;
 
 /// Sets the mask of a vCPU behind numapin's back.
-fn taskset(node: &Node, guest: &numapin_qmp_mock::Mock, vcpu: usize, list: &str, mask: &str) {
+pub(crate) fn taskset(
+    node: &Node,
+    guest: &numapin_qmp_mock::Mock,
+    vcpu: usize,
+    list: &str,
+    mask: &str,
+) {
     let tid = guest.vcpus()[vcpu].tid;
     let status = format!("proc/{}/task/{tid}/status", guest.pid());
     let text = node.read(&status);
