@@ -19,6 +19,9 @@ use crate::flow::{self, Applied, How, Keeper};
 use crate::intent::{GuestRef, Over};
 use crate::load::{Loaded, Node};
 
+/// How many guests are pinned in one round: a few hundred milliseconds on a full node.
+const AT_A_TIME: usize = 32;
+
 /// What a guest's config says.
 enum Read {
     /// It can be planned.
@@ -78,18 +81,24 @@ impl Watch {
             *again = true;
             return;
         };
-        for ready in ready {
+        // The rest keeps its answers for the next round, so that no round lasts.
+        for ready in ready.into_iter().take(AT_A_TIME) {
             let (Ready::Place(pid, ..) | Ready::Refresh(pid, _)) = &ready;
             let Some(known) = guests.get_mut(pid) else {
                 continue;
             };
-            match ready {
+            let seen = match ready {
                 Ready::Place(_, loaded, threads) => {
-                    pin(&mut keeper, known, *loaded, &threads, options, say);
+                    pin(&mut keeper, known, *loaded, &threads, options, say)
                 }
-                Ready::Refresh(_, threads) => refresh(&keeper, known, threads, settled, say),
+                Ready::Refresh(_, threads) => {
+                    refresh(&keeper, known, threads, settled, say);
+                    false
+                }
+            };
+            if !seen {
+                look(&mut keeper, say);
             }
-            look(&mut keeper, say);
         }
         // What was set changes what others may have.
         *again = true;
@@ -232,6 +241,7 @@ fn read(node: &Node, vmid: Vmid, name: &str, say: &mut Say) -> Result<Read, Faul
     })
 }
 
+/// Pins a guest; whether the keeper has seen what is now.
 fn pin(
     keeper: &mut Keeper<'_>,
     known: &mut Known,
@@ -239,7 +249,7 @@ fn pin(
     threads: &GuestThreads,
     options: &Options,
     say: &mut Say,
-) {
+) -> bool {
     let how = How {
         deadline: options.deadline,
         wait: LOCK,
@@ -251,11 +261,13 @@ fn pin(
     let entry = keeper.node.ledger.of_process(known.process);
     if entry.is_some_and(|entry| entry.state != EntryState::Pending) {
         known.answer = None;
-        return;
+        return true;
     }
     let mut warn = Vec::new();
     let pinned = flow::pin(keeper, loaded, threads, &Over::default(), &how, &mut warn);
     keeper.node.host.allowed = None;
+    // It looked before it let the masks of others follow.
+    let seen = matches!(&pinned, Ok(Ok(applied)) if applied.followed.is_empty());
     match pinned {
         Ok(Ok(applied)) => {
             known.answer = None;
@@ -279,6 +291,7 @@ fn pin(
     for line in warn {
         say.event(Priority::Info, line);
     }
+    seen
 }
 
 fn tell(name: &str, applied: &Applied, say: &mut Say) {
