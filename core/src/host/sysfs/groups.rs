@@ -39,6 +39,7 @@ pub(super) fn l3s(reader: &mut Reader, slots: &Slots, cpus: &mut [Cpu]) -> Resul
     // On x86, arm64 and POWER: L1d, L1i, L2, L3. Where that is not so it is looked for.
     let mut index = 3;
     let mut seen = vec![false; cpus.len()];
+    let mut sharers = Vec::new();
     for slot in 0..cpus.len() {
         let (id, leader) = (cpus[slot].id, leader(cpus, slots, slot));
         if leader != slot && !seen[slot] {
@@ -48,14 +49,19 @@ pub(super) fn l3s(reader: &mut Reader, slots: &Slots, cpus: &mut [Cpu]) -> Resul
         if seen[slot] || !find_level_3(reader, id, &mut index)? {
             continue;
         }
-        let l3 = Some(L3Id(id.0));
         let dir = format!("cache/index{index}");
+        sharers.clear();
         names.visit(reader, id, &dir, |id| {
             if let Some(member) = slots.get(id).filter(|member| !seen[*member]) {
                 seen[member] = true;
-                cpus[member].l3 = l3;
+                sharers.push(member);
             }
         })?;
+        // Mostly this CPU; a lower one where that tells of no L3 itself.
+        let lowest = sharers.iter().min().map(|member| cpus[*member].id);
+        for member in &sharers {
+            cpus[*member].l3 = lowest.map(|id| L3Id(id.0));
+        }
     }
     Ok(())
 }

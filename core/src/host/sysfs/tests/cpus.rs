@@ -184,6 +184,15 @@ fn an_l3_can_have_another_index_or_be_absent() {
 }
 
 #[test]
+fn an_l3_is_named_by_its_lowest_cpu_also_where_that_tells_of_none() {
+    let tree = Tree::plain(4)
+        .cpu(0, "cache/index3/level", "2\n")
+        .cpu(1, "cache/index3/shared_cpu_list", "0-1\n")
+        .cpu(2, "cache/index3/shared_cpu_list", "2-3\n");
+    assert_eq!(l3s(&tree), [0, 0, 2, 2].map(Some));
+}
+
+#[test]
 fn threads_of_a_core_share_its_package_and_l3() {
     // As where the kernel lists the groups of one thread only, or of the boot thread alone.
     let tree = Tree::plain(2)
