@@ -9,6 +9,7 @@ use super::super::Claims;
 use super::super::kept::KeptPlan;
 use super::super::live::{LiveGuest, Own};
 use super::{LedgerError, SCHEMA};
+use crate::cpulist::shown;
 use crate::guest::{Guest, GuestName};
 use crate::host::Host;
 use crate::id::{NodeId, Tid, Vmid};
@@ -223,7 +224,7 @@ impl Entry {
                 LedgerError::Malformed {
                     file: file(),
                     line: e.line().max(1),
-                    reason: e.to_string(),
+                    reason: shown(&e.to_string(), 300),
                 }
             }
         };
