@@ -7,6 +7,7 @@
 //! pair                        two guests on such a node, and what must hold of them whatever happened
 //! docs                        the documents, played as stories on a simulated node
 //! sequences                   a node full of guests: random sequences of events, judged after every step
+//! lab                         a real kernel with many host nodes, booted under QEMU, and numapin in it
 //! source                      the project's own sources, for the laws
 //! scene ─► cost ─┬─► twin     the best placement of all, by walking through all of them (small hosts)
 //!                └─► check    whether a plan is valid and costs what it says (any host)
@@ -19,6 +20,7 @@ pub mod docs;
 pub mod flow;
 pub mod fraction;
 pub mod fuzz;
+pub mod lab;
 pub mod namespace;
 pub mod node;
 pub mod pair;
