@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use numapin_qmp_mock::{Guest, Mock, RealHost, Script, Threads};
 use numapin_xtests::flow::Broken;
@@ -126,7 +128,7 @@ fn calls(trace: &str) -> BTreeSet<String> {
     trace.lines().filter_map(call).collect()
 }
 
-/// Every system call of a watch that adopts two guests, tells systemd that it is ready, and of masks that are really
+/// Every system call of a watch that adopts two guests, tells systemd that it is ready and stops, and of masks that are really
 /// set, is among those that the unit lets through.
 #[test]
 fn the_filter_lets_the_work_through() -> Result<(), Broken> {
@@ -145,27 +147,32 @@ fn the_filter_lets_the_work_through() -> Result<(), Broken> {
     let dir = tempfile::tempdir()?;
     let (notify, trace) = (dir.path().join("notify"), dir.path().join("trace"));
     let systemd = UnixDatagram::bind(&notify)?;
-    let mut watch = Command::new("timeout");
-    watch.args(["-s", "TERM", "1.5", "strace", "-f", "-o"]);
-    watch.arg(&trace).arg(PROGRAM);
+    systemd.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut watch = Command::new("strace");
+    watch.args(["-f", "-o"]).arg(&trace).arg(PROGRAM);
     watch
         .args(["watch", "--adopt", "--root"])
         .arg(pair.node.dir());
-    let ended = watch
+    watch
         .env("NOTIFY_SOCKET", &notify)
-        .env("WATCHDOG_USEC", "1000000")
-        .output()?;
-    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        .env("WATCHDOG_USEC", "1000000");
+    let mut watch = watch.stderr(Stdio::piped()).spawn()?;
+    // It is ready after its first round.
+    let mut ready = [0; 64];
+    let length = systemd.recv(&mut ready);
+    let own = fs::read_to_string(format!("/proc/{0}/task/{0}/children", watch.id()))?;
+    for pid in own.split_whitespace() {
+        Command::new("kill").args(["-TERM", pid]).status()?;
+    }
+    let mut told = String::new();
+    if let Some(mut stderr) = watch.stderr.take() {
+        stderr.read_to_string(&mut told)?;
+    }
+    assert!(watch.wait()?.success(), "{told}");
+    assert!(ready[..length?].starts_with(b"READY=1"), "{ready:?}");
     assert!(
         pair.node.masks()? != pair.first,
         "nothing was pinned: {told}"
-    );
-    let mut ready = [0; 64];
-    let length = systemd.recv(&mut ready)?;
-    assert!(
-        ready[..length].starts_with(b"READY=1"),
-        "{:?}",
-        &ready[..length]
     );
     let mut called = calls(&fs::read_to_string(&trace)?);
     assert!(
