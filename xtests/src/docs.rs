@@ -43,8 +43,8 @@ pub struct Stage {
 /// The blocks of a page that mean something here; others are left out.
 #[must_use]
 pub fn blocks(page: &str) -> Vec<Block> {
-    let (mut blocks, mut open): (Vec<Block>, Option<(String, usize, Vec<&str>)>) =
-        (Vec::new(), None);
+    let mut blocks: Vec<Block> = Vec::new();
+    let mut open: Option<(String, usize, Vec<&str>)> = None;
     let mut adjacent = false;
     for (number, line) in page.lines().enumerate() {
         match (&mut open, line.strip_prefix("```")) {
