@@ -122,7 +122,11 @@ fn read(root: &Path) -> Fallible<()> {
     }
     if there("lscpu") {
         sides.push(side("lscpu --json --sysroot", || {
-            child(Command::new("lscpu").args(["--json", "--sysroot"]).arg(root))
+            child(
+                Command::new("lscpu")
+                    .args(["--json", "--sysroot"])
+                    .arg(root),
+            )
         }));
     }
     compare(sides)
@@ -157,7 +161,15 @@ fn pin(dir: &Path, vcpus: u32) -> Fallible<()> {
             back(&tids)?;
             child(
                 Command::new(NUMAPIN)
-                    .args(["apply", "--mode", "numa", "--affinity", "0", "--overlap", "allow"])
+                    .args([
+                        "apply",
+                        "--mode",
+                        "numa",
+                        "--affinity",
+                        "0",
+                        "--overlap",
+                        "allow",
+                    ])
                     .arg("--qmp")
                     .arg(&socket),
             )
@@ -225,13 +237,21 @@ fn hosts(dir: &Path) -> Fallible<Vec<(PathBuf, usize)>> {
         ("lab-hosts/epyc2x32-nps2", "lab-epyc2x32-nps2"),
         ("hosts/power7-256-sparse", "epyc7713-2s-nps4"),
     ] {
-        let file = data.as_ref().map(|data| data.join(format!("{captured}.tar.xz")));
+        let file = data
+            .as_ref()
+            .map(|data| data.join(format!("{captured}.tar.xz")));
         let root = match file.filter(|file| file.exists()) {
             Some(file) => {
                 let root = dir.join(captured.rsplit('/').next().unwrap_or(captured));
                 fs::create_dir_all(&root)?;
                 let mut tar = Command::new("tar");
-                child(tar.arg("-xJf").arg(file).arg("-C").arg(&root).arg("--strip-components=0"))?;
+                child(
+                    tar.arg("-xJf")
+                        .arg(file)
+                        .arg("-C")
+                        .arg(&root)
+                        .arg("--strip-components=0"),
+                )?;
                 within(&root)?
             }
             None => {
@@ -304,7 +324,10 @@ fn there(program: &str) -> bool {
 /// Runs a child to its end; its CPU time.
 fn child(command: &mut Command) -> Fallible<Duration> {
     let before = usage(UsageWho::RUSAGE_CHILDREN)?;
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    let status = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }

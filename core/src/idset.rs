@@ -1,5 +1,8 @@
 //! Sets of ids as words of bits: no fixed limit on the number of CPUs, cheap unions and intersections.
 
+#[cfg(feature = "schema")]
+mod schema;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -355,22 +358,6 @@ impl<'de, I: Id> Deserialize<'de> for IdSet<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl<I: Id> schemars::JsonSchema for IdSet<I> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "IdSet".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "description": "A set of ids in the kernel's list form, ascending; the empty string is the empty set.",
-            "type": "string",
-            "pattern": r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$",
-            "examples": ["0-3,16-19"],
-        })
     }
 }
 
