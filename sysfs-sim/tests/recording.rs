@@ -174,7 +174,7 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
     3,
     "path 'sys//x' has an empty part"
 )]
-#[case("numapin-recording 1\n\n\"a\\0\" = 1\n", 3, "path 'a\0' has a NUL")]
+#[case("numapin-recording 1\n\n\"a\\0\" = 1\n", 3, "path 'a\\u{0}' has a NUL")]
 #[case(
     "numapin-recording 1\n\na = 1\n# again\na = 1\n",
     5,
