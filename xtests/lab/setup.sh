@@ -26,7 +26,8 @@ image=$(find_image)
 [ -n "$image" ] || { echo "setup.sh: apt has no cloud kernel $version; apt-cache search linux-image lists those it has" >&2; exit 1; }
 mkdir -p "$kernel.part"
 cd "$kernel.part"
-apt-get download -q "$image"
+# Lists that are old name a package that is gone.
+apt-get download -q "$image" || { apt-get update -q && image=$(find_image) && apt-get download -q "$image"; }
 dpkg-deb -x "$image"_*.deb .
 rm -f -- *.deb
 cd "$lab" && rm -rf "$kernel" && mv "$kernel.part" "$kernel"
