@@ -119,7 +119,7 @@ pub struct ThreadNow {
 pub enum ThreadState {
     /// As wanted.
     Right,
-    /// Something else.
+    /// Something else, also where nothing of what was planned is left and the thread was sent elsewhere.
     Drifted,
     /// As much of what is wanted as is online and allowed; or another CPU stands in for one that is not.
     Narrowed,
@@ -209,7 +209,7 @@ pub enum Note {
     /// No CPU of the host nodes is online and allowed.
     #[error(
         "{what} can't have cpu(s) {planned}, nor another cpu of the same host node: none is online and allowed; its mask is \
-         left as it is"
+         left as it is, and apply makes a new plan"
     )]
     NothingLeft {
         /// Which thread.

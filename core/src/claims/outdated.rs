@@ -39,6 +39,17 @@ pub enum Outdated {
         /// Which.
         cpus: CpuSet,
     },
+    /// None of the CPUs of its host nodes is left to a virtual node: no other CPU of them can stand in.
+    #[error(
+        "none of the cpus of host node(s) {host_nodes}, where the kept plan has virtual node {virtual_node}, can be used by \
+         this guest now (offline, or outside the cpuset of its cgroup)"
+    )]
+    NothingLeft {
+        /// Which one.
+        virtual_node: VnodeId,
+        /// Where it is.
+        host_nodes: NodeSet,
+    },
     /// Other guests hold CPUs that `overlap=deny` does not share.
     #[error(
         "other guests hold cpu(s) {cpus} of the kept plan one-to-one, and overlap=deny does not share them"
@@ -52,8 +63,8 @@ pub enum Outdated {
 /// Every reason why a plan can't go on; empty where it stands. `policy` is the one it was made with, `claims` are those of
 /// everybody else.
 ///
-/// CPUs that are offline, or that the cpuset does not allow for now, are no reason: a running guest stays on its host nodes,
-/// and another CPU stands in until they return.
+/// CPUs that are offline, or that the cpuset does not allow for now, are no reason as long as their host node has others: a
+/// running guest stays on its host nodes, and another CPU stands in until they return.
 #[must_use]
 pub fn outdated(
     kept: &KeptPlan,
@@ -66,6 +77,7 @@ pub fn outdated(
     if kept.mode == Mode::None {
         return reasons;
     }
+    let usable = usable(host, guest, policy);
     let mut strangers = VcpuSet::new();
     for node in &guest.virtual_nodes {
         for vcpu in node.vcpus.iter().filter(|v| guest.plugged.contains(*v)) {
@@ -84,6 +96,14 @@ pub fn outdated(
                 named,
                 has: placed.host_nodes.clone(),
             });
+        } else if let Some(placed) = placed
+            && !node.vcpus.is_disjoint(&guest.plugged)
+            && cpus_of(host, &placed.host_nodes).is_disjoint(&usable)
+        {
+            reasons.push(Outdated::NothingLeft {
+                virtual_node: node.id,
+                host_nodes: placed.host_nodes.clone(),
+            });
         }
     }
     if !strangers.is_empty() {
@@ -99,9 +119,7 @@ pub fn outdated(
         Some(allowed) => online.intersection(allowed),
         None => online,
     };
-    let cpus = taken
-        .intersection(&there)
-        .difference(&usable(host, guest, policy));
+    let cpus = taken.intersection(&there).difference(&usable);
     if !cpus.is_empty() {
         reasons.push(Outdated::NotUsable { cpus });
     }
@@ -112,6 +130,11 @@ pub fn outdated(
         }
     }
     reasons
+}
+
+fn cpus_of(host: &Host, nodes: &NodeSet) -> CpuSet {
+    let these = host.nodes.iter().filter(|node| nodes.contains(node.id));
+    these.fold(CpuSet::new(), |all, node| all.union(&node.cpus))
 }
 
 #[cfg(test)]
@@ -170,6 +193,8 @@ mod tests {
     #[case::as_it_was(|_: &mut Host| {}, "")]
     #[case::offline(|h: &mut Host| { h.cpus.remove(1); }, "")]
     #[case::cpuset(|h: &mut Host| h.allowed = Some("0,2-7".parse().unwrap()), "")]
+    #[case::cpuset_takes_its_node(|h: &mut Host| h.allowed = Some("4-7".parse().unwrap()), "none of the cpus of host node(s) 0, where the kept plan has virtual node 0, can be used")]
+    #[case::offline_with_its_node(|h: &mut Host| drop(h.cpus.drain(..4)), "none of the cpus of host node(s) 0,")]
     #[case::reserved(|h: &mut Host| h.reserved = "1".parse().unwrap(), "cpu(s) 1 of the kept plan can't be used")]
     fn what_happened_to_the_host(#[case] change: fn(&mut Host), #[case] says: &str) {
         for mode in ["one-to-one", "numa"] {

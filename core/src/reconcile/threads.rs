@@ -130,7 +130,7 @@ pub(super) fn compare(
         let wanted = wanted(masks, &seen.kind);
         if let Some(wanted) = wanted {
             there.judge(&mut thread, &wanted, seen.mask, &mut outcome.notes);
-            if thread.state == ThreadState::Drifted {
+            if thread.state == ThreadState::Drifted && thread.wanted.is_some() {
                 let last = last.get(&seen.thread).copied();
                 outcome.actions.push(Action {
                     why: there.why(entry, last, seen, &wanted),
@@ -143,7 +143,10 @@ pub(super) fn compare(
             }
         } else if let Some(planned) = &thread.planned {
             // It can't have what was planned, and nothing stands in (yet).
-            thread.state = ThreadState::Narrowed;
+            thread.state = match around.settled {
+                true => there.without(seen.mask, planned),
+                false => ThreadState::Narrowed,
+            };
             thread.narrowed = there.lost(planned);
         }
         outcome.threads.push(thread);
@@ -176,6 +179,15 @@ impl There {
         lost.then_some(Narrowed { offline, cpuset })
     }
 
+    /// The state of a thread to which nothing of its mask is left: a sleeping one keeps what is offline, any other has been
+    /// sent elsewhere.
+    fn without(&self, actual: &CpuSet, mask: &CpuSet) -> ThreadState {
+        match actual.intersection(&self.online).is_subset(mask) {
+            true => ThreadState::Narrowed,
+            false => ThreadState::Drifted,
+        }
+    }
+
     fn judge(
         &self,
         thread: &mut ThreadNow,
@@ -196,7 +208,7 @@ impl There {
                 what: thread.kind.to_string(),
                 planned: mask.clone(),
             });
-            ThreadState::Narrowed
+            self.without(actual, mask)
         } else if !self.same(actual, mask) {
             ThreadState::Drifted
         } else if thread.narrowed.is_some() {

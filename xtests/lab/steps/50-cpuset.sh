@@ -7,7 +7,7 @@ saw cpuset-enabled "$(masks 100)"
 echo "$CPUSET" >$slice/100.scope/cpuset.cpus
 saw cpuset-narrowed "$(masks 100)"
 exits cpuset-is-drift 6 numapin status 100
-exits cpuset-narrowed-apply 0 numapin apply 100 --mode one-to-one --replan
+exits cpuset-narrowed-apply 0 numapin apply 100 --mode one-to-one
 is cpuset-masks "$IN_CPUSET" "$(masks 100)"
 exits cpuset-agrees 0 numapin status 100
 echo "$ALL" >$slice/100.scope/cpuset.cpus

@@ -12,7 +12,9 @@ is hotplug-all-masks "$ONE_TO_ONE" "$(masks 100)"
 monitor 100 'object_add iothread,id=hot'
 while thread=$(tid 100 'IO hot'); [ -z "$thread" ]; do sleep 0.2; done
 taskset -cp 0 "$thread" >/dev/null
-exits iothread-is-drift 6 numapin status 100
+# Where nothing is spare, it is left as it is.
+if [ "$SPARE" = "$ALL" ]; then drift=0 wanted=0; else drift=6 wanted=$SPARE; fi
+exits iothread-is-drift "$drift" numapin status 100
 exits iothread-apply 0 numapin apply 100
-is iothread-mask "$SPARE" "$(mask "$thread")"
+is iothread-mask "$wanted" "$(mask "$thread")"
 exits iothread-agrees 0 numapin status 100

@@ -15,9 +15,12 @@ is watch-pins-beside "$(repeat 4 "$SHARED")" "$(within 20 "$(repeat 4 "$SHARED")
 
 cpu=$(word 0 $ONE_TO_ONE)
 node=$(echo /sys/devices/system/node/node*/cpu"$cpu")
-stands_in() { # whether the busy vCPU is on one other CPU of its host node
+stands_in() { # whether the busy vCPU is on one other CPU of its host node, or where none is free on those that are left
   has=$(vcpu 100 0)
-  [ "$has" != "$cpu" ] && [ -e "${node%/*}/cpu$has" ] && echo yes
+  first=${has%%[-,]*}
+  last=${has##*[-,]}
+  [ "$first" = "$last" ] || [ "$SPARE" = "$ALL" ] || return
+  [ "$first" != "$cpu" ] && [ -e "${node%/*}/cpu$first" ] && [ -e "${node%/*}/cpu$last" ] && echo yes
 }
 echo 0 >"/sys/devices/system/cpu/cpu$cpu/online"
 is watch-lets-another-cpu-stand-in yes "$(within 40 yes stands_in)"

@@ -7,7 +7,7 @@ mod rooms;
 mod safety;
 mod style;
 
-use numapin_xtests::source::Source;
+use numapin_xtests::source::{Source, Token};
 
 const FOLDERS: [&str; 5] = ["core", "sysfs-sim", "qmp-mock", "cli", "xtests"];
 
@@ -36,4 +36,26 @@ fn law(law: impl Fn(&[Source]) -> Vec<String>, bad: &[(&str, &str)]) {
         assert!(found[0].starts_with(path), "{found:?} does not name {path}");
     }
     held(&law(&project()));
+}
+
+/// Lines where one of the words stands as a token, in the sources that the filter takes.
+fn words(
+    sources: &[Source],
+    of: impl Fn(&str) -> bool,
+    counts: impl Fn(&Token) -> bool,
+    words: &[&str],
+    why: &str,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|s| of(&s.path)) {
+        for token in source.tokens.iter().filter(|t| counts(t)) {
+            if words.contains(&token.text.as_str()) {
+                found.push(format!(
+                    "{}:{}: `{}`: {why}",
+                    source.path, token.line, token.text
+                ));
+            }
+        }
+    }
+    found
 }

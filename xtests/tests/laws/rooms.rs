@@ -2,34 +2,12 @@
 
 use numapin_xtests::source::{Source, Token};
 
-use super::{held, law, sample};
+use super::{held, law, sample, words};
 
 fn is_pure(path: &str) -> bool {
     ["placement/", "advise/", "reconcile"]
         .iter()
         .any(|room| path.starts_with(&format!("core/src/{room}")))
-}
-
-/// Lines where one of the words stands as a token, in the sources that the filter takes.
-fn words(
-    sources: &[Source],
-    of: impl Fn(&str) -> bool,
-    counts: impl Fn(&Token) -> bool,
-    words: &[&str],
-    why: &str,
-) -> Vec<String> {
-    let mut found = Vec::new();
-    for source in sources.iter().filter(|s| of(&s.path)) {
-        for token in source.tokens.iter().filter(|t| counts(t)) {
-            if words.contains(&token.text.as_str()) {
-                found.push(format!(
-                    "{}:{}: `{}`: {why}",
-                    source.path, token.line, token.text
-                ));
-            }
-        }
-    }
-    found
 }
 
 #[test]

@@ -28,15 +28,14 @@ fn named(sources: &[Source], paths: &[&str], words: &[&str], why: &str) -> Vec<S
                 found.push(format!("{}:{}: `{path}`: {why}", source.path, named.line));
             }
         }
-        for token in source.tokens.iter().filter(|token| !token.test) {
-            if words.contains(&token.text.as_str()) {
-                found.push(format!(
-                    "{}:{}: `{}`: {why}",
-                    source.path, token.line, token.text
-                ));
-            }
-        }
     }
+    found.extend(super::words(
+        sources,
+        is_program,
+        |token| !token.test,
+        words,
+        why,
+    ));
     found
 }
 

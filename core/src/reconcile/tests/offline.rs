@@ -96,8 +96,13 @@ fn where_no_cpu_is_free_the_mask_is_the_host_nodes() {
     assert_eq!(states(&none), "narrowed narrowed kept");
     assert_eq!(
         notes(&none)[0],
-        "vcpu 0 can't have cpu(s) 2, nor another cpu of the same host node: none is online and allowed; its mask is left as it is"
+        "vcpu 0 can't have cpu(s) 2, nor another cpu of the same host node: none is online and allowed; its mask is left as it is, and apply makes a new plan"
     );
+    // Once they run, the kernel sends them elsewhere.
+    world.thread(Tid(4002)).mask = set("0-15");
+    let elsewhere = world.run();
+    assert_eq!(actions(&elsewhere), Vec::<String>::new());
+    assert_eq!(states(&elsewhere), "narrowed drifted kept");
 }
 
 #[test]
