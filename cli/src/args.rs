@@ -1,8 +1,11 @@
 //! What was typed. What it means is worked out in [`crate::intent`].
 
+mod one;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// Gives the vCPUs of QEMU guests the right host CPUs: aware of NUMA nodes, caches and SMT; exact, explained, reversible.
 #[derive(Debug, Parser)]
@@ -21,6 +24,25 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What clap has to say: help, the version, or a mistake.
+    pub(crate) fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        // The whole grammar takes longer to build than many a command takes: a line that is right needs that of its command
+        // alone, and about any other the whole grammar speaks.
+        if let Some(mut grammar) = one::grammar(words) {
+            match grammar.try_get_matches_from_mut(words) {
+                Ok(mut matches) => return Self::from_arg_matches_mut(&mut matches),
+                Err(e) if e.kind() == clap::error::ErrorKind::DisplayVersion => return Err(e),
+                Err(_) => {}
+            }
+        }
+        Self::try_parse_from(words)
+    }
 }
 
 /// Options of every command.

@@ -22,8 +22,6 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 pub use crate::command::hook::survive_panics;
 
 use crate::args::{Cli, Command, Format};
@@ -53,7 +51,8 @@ struct Answer {
 /// Runs the command that was typed, and prints its answer.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|e| misused(&e));
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = Cli::read(&words).unwrap_or_else(|e| misused(&e, &words));
     if matches!(cli.command, Command::Hook(_)) {
         command::hook::survive_panics();
     }
@@ -85,8 +84,9 @@ where
     I: IntoIterator<Item = W>,
     W: Into<OsString>,
 {
-    let words = words.into_iter().map(Into::into);
-    let cli = match Cli::try_parse_from([OsString::from("numapin")].into_iter().chain(words)) {
+    let mut line = vec![OsString::from("numapin")];
+    line.extend(words.into_iter().map(Into::into));
+    let cli = match Cli::read(&line) {
         Ok(cli) => cli,
         Err(e) => {
             let lines = e.to_string().lines().map(str::to_owned).collect();
@@ -142,9 +142,8 @@ fn is_plain(cli: &Cli) -> bool {
 }
 
 /// Ends with what clap has to say: help and version are answers; a mistake is one, too, for programs that asked for JSON.
-fn misused(error: &clap::Error) -> ! {
-    let words: Vec<_> = std::env::args_os().collect();
-    let asked = |pair: &[std::ffi::OsString]| pair == ["--format", "json"];
+fn misused(error: &clap::Error, words: &[OsString]) -> ! {
+    let asked = |pair: &[OsString]| pair == ["--format", "json"];
     let json = words.windows(2).any(asked) || words.iter().any(|word| word == "--format=json");
     if json && error.use_stderr() {
         let text = error.to_string();
