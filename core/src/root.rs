@@ -3,18 +3,17 @@
 //! Every reader takes a [`Root`]. Only a [`LiveRoot`] leads to real affinity system calls; a [`CapturedRoot`] leads to the
 //! simulated kernel. So a plan made for another host can't reach a real thread.
 
+mod reader;
 mod stamp;
 
-use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::steps::Steps;
 
+pub use reader::Reader;
 pub use stamp::Stamp;
 
 /// The machine that is read, and acted on.
@@ -238,104 +237,6 @@ pub fn read_names(dir: &Path) -> Result<Option<Vec<String>>, FileError> {
     Ok(Some(names))
 }
 
-/// Reads many small files below one directory, with one buffer for the paths and one for the texts: a host has thousands of
-/// them.
-#[derive(Debug)]
-pub struct Reader {
-    path: Vec<u8>,
-    base: usize,
-    bytes: Vec<u8>,
-    text: String,
-}
-
-impl Reader {
-    /// Nothing that numapin reads is longer: a mask of [`MAX_ID`](crate::cpulist::MAX_ID) bits takes 295 kB, a file of pmxcfs at
-    /// most 1 MiB.
-    const LONGEST: usize = 1 << 24;
-
-    /// A reader of the files below a directory.
-    #[must_use]
-    pub fn below(dir: &Path) -> Self {
-        let path = dir.as_os_str().as_bytes().to_vec();
-        Self {
-            base: path.len(),
-            path,
-            bytes: vec![0; 4096],
-            text: String::new(),
-        }
-    }
-
-    /// The text of a file, or `None` where it does not exist; `name` is below the directory.
-    ///
-    /// # Errors
-    /// The file is there and can't be read.
-    pub fn read(&mut self, name: fmt::Arguments<'_>) -> Result<Option<&str>, FileError> {
-        self.go_to(name);
-        let len = match self.fill() {
-            Ok(len) => len,
-            Err(e) if is_absent(&e) => return Ok(None),
-            Err(source) => return Err(FileError::of(self.path(), source)),
-        };
-        match std::str::from_utf8(&self.bytes[..len]) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => {
-                self.text = String::from_utf8_lossy(&self.bytes[..len]).into_owned();
-                Ok(Some(&self.text))
-            }
-        }
-    }
-
-    /// The names in a directory below this one, as [`read_names`] gives them.
-    ///
-    /// # Errors
-    /// The directory is there and can't be read.
-    pub fn names(&mut self, name: fmt::Arguments<'_>) -> Result<Option<Vec<String>>, FileError> {
-        self.go_to(name);
-        read_names(self.path())
-    }
-
-    /// The path of what was asked for last.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(&self.path))
-    }
-
-    fn go_to(&mut self, name: fmt::Arguments<'_>) {
-        self.path.truncate(self.base);
-        if name.as_str() != Some("") {
-            self.path.push(b'/');
-            // Writing into memory does not fail.
-            let _ = self.path.write_fmt(name);
-        }
-    }
-
-    fn fill(&mut self) -> io::Result<usize> {
-        // Not blocking, so that a FIFO in somebody's dump is no wait without end.
-        let mut file = fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(self.path())?;
-        let mut len = 0;
-        loop {
-            if len == self.bytes.len() {
-                if len >= Self::LONGEST {
-                    return Err(io::Error::new(
-                        io::ErrorKind::FileTooLarge,
-                        format!("longer than {} bytes", Self::LONGEST),
-                    ));
-                }
-                self.bytes.resize(len * 2, 0);
-            }
-            match file.read(&mut self.bytes[len..]) {
-                Ok(0) => return Ok(len),
-                Ok(n) => len += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-}
-
 impl FileError {
     pub(crate) fn of(path: &Path, source: io::Error) -> Self {
         Self {
@@ -385,34 +286,5 @@ mod tests {
             e.to_string(),
             "/nowhere/at/all: No such file or directory (os error 2)"
         );
-    }
-
-    #[test]
-    fn one_reader_reads_many_files() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("cpu0"), "short").unwrap();
-        fs::write(dir.path().join("cpu1"), "x".repeat(10_000)).unwrap();
-        fs::write(dir.path().join("cpu2"), b"0-1\xff").unwrap();
-        let mut reader = Reader::below(dir.path());
-        let mut len = |n| {
-            let text = reader.read(format_args!("cpu{n}")).unwrap();
-            text.map(str::len)
-        };
-        assert_eq!([len(1), len(0), len(3)], [Some(10_000), Some(5), None]);
-        assert_eq!(
-            reader.read(format_args!("cpu2")).unwrap(),
-            Some("0-1\u{fffd}")
-        );
-        assert_eq!(reader.read(format_args!("cpu0/online")).unwrap(), None);
-        assert_eq!(
-            reader.names(format_args!("")).unwrap().unwrap(),
-            ["cpu0", "cpu1", "cpu2"]
-        );
-    }
-
-    #[test]
-    fn what_never_ends_is_refused() {
-        let e = read_text(Path::new("/dev/zero")).unwrap_err();
-        assert_eq!(e.to_string(), "/dev/zero: longer than 16777216 bytes");
     }
 }

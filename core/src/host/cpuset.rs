@@ -62,7 +62,7 @@ pub fn allowed(
 pub(super) fn isolated_partitions(root: &Root) -> Result<CpuSet, HostError> {
     let mut isolated = CpuSet::new();
     for mount in v2_mounts(root) {
-        let mut reader = Reader::below(&mount);
+        let mut reader = Reader::of_sysfs(&mount);
         let listed = parse(&mut reader, format_args!("cpuset.cpus.isolated"), |text| {
             Ok(parse_list(text)?)
         })?;
@@ -226,7 +226,7 @@ fn below_mount(path: &str) -> String {
 /// What a cgroup allows, or the nearest one above it that says so: one without the controller has no file, and in v1 one that
 /// was not set up has an empty one.
 fn nearest(place: &Place) -> Result<Option<CpuSet>, HostError> {
-    let mut reader = Reader::below(&place.mount);
+    let mut reader = Reader::of_sysfs(&place.mount);
     let mut path = place.path.as_str();
     loop {
         for file in FILES {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::error::{Problem, parse, trimmed};
-use super::sysfs::{NODE, unless_malformed};
-use super::{Host, HostError, HostWarning, NodeMemory, cpuset};
+use super::sysfs::unless_malformed;
+use super::{Host, HostError, HostWarning, Node, NodeMemory, cpuset};
 use crate::id::{NodeId, Pid, Vmid};
 use crate::root::{FileError, Reader, Root};
 
@@ -69,13 +69,13 @@ pub(super) fn zfs_in_use(root: &Root) -> Result<bool, FileError> {
     Ok(root.sys().join("module/zfs").is_dir())
 }
 
-/// The memory of a node; `None` where the host does not say.
+/// The memory of a node, by a reader of the nodes' directory; `None` where the host does not say.
 pub(super) fn of_node(
     reader: &mut Reader,
     id: NodeId,
     warnings: &mut Vec<HostWarning>,
 ) -> Result<Option<NodeMemory>, HostError> {
-    let name = format_args!("{NODE}/node{id}/meminfo");
+    let name = format_args!("node{id}/meminfo");
     // "Node 0 MemTotal:       222472 kB"
     let memory = parse(reader, name, |text| {
         understand(text, |line| {
@@ -101,38 +101,52 @@ pub(super) fn of_machine(
 }
 
 /// Adds the free huge pages of each node whose memory is known; those of the machine to the one node of a host without NUMA.
-pub(super) fn add_hugepages(reader: &mut Reader, host: &mut Host) -> Result<(), HostError> {
+pub(super) fn add_hugepages(
+    reader: &mut Reader,
+    root: &Root,
+    host: &mut Host,
+) -> Result<(), HostError> {
     let Host {
         nodes, warnings, ..
     } = host;
-    let numa = reader.read(format_args!("{NODE}/online"))?.is_some() || nodes.len() > 1;
+    let numa = reader.read(format_args!("online"))?.is_some() || nodes.len() > 1;
     for node in nodes {
-        let mut dir = format!("{NODE}/node{}/hugepages", node.id);
-        let mut names = reader.names(format_args!("{dir}"))?;
-        if names.is_none() && !numa {
-            "kernel/mm/hugepages".clone_into(&mut dir);
-            names = reader.names(format_args!("{dir}"))?;
+        let dir = format!("node{}/hugepages/", node.id);
+        if let Some(names) = reader.names(format_args!("{dir}"))? {
+            add_pages(reader, &dir, &names, node, warnings)?;
+        } else if !numa {
+            let mut reader = Reader::of_sysfs(&root.sys().join("kernel/mm/hugepages"));
+            let names = reader.names(format_args!(""))?.unwrap_or_default();
+            add_pages(&mut reader, "", &names, node, warnings)?;
         }
-        for name in names.unwrap_or_default() {
-            let size = name
-                .strip_prefix("hugepages-")
-                .and_then(|n| n.strip_suffix("kB"));
-            let Some(size) = size.and_then(|size| size.parse::<u64>().ok()) else {
-                continue;
-            };
-            let free = parse(
-                reader,
-                format_args!("{dir}/{name}/free_hugepages"),
-                |text| {
-                    let text = trimmed(text);
-                    let number = text.parse::<u64>();
-                    number.map_err(|_| Problem::not_a_number(text, "a number of pages"))
-                },
-            );
-            let free = unless_malformed(free, "the number of free huge pages", warnings)?;
-            if let (Some(free), Some(memory)) = (free, &mut node.memory) {
-                memory.free_hugepages.insert(size, free);
-            }
+    }
+    Ok(())
+}
+
+/// Adds the free huge pages that the directories of these names below `dir` tell.
+fn add_pages(
+    reader: &mut Reader,
+    dir: &str,
+    names: &[String],
+    node: &mut Node,
+    warnings: &mut Vec<HostWarning>,
+) -> Result<(), HostError> {
+    for name in names {
+        let size = name
+            .strip_prefix("hugepages-")
+            .and_then(|n| n.strip_suffix("kB"));
+        let Some(size) = size.and_then(|size| size.parse::<u64>().ok()) else {
+            continue;
+        };
+        let file = format_args!("{dir}{name}/free_hugepages");
+        let free = parse(reader, file, |text| {
+            let text = trimmed(text);
+            let number = text.parse::<u64>();
+            number.map_err(|_| Problem::not_a_number(text, "a number of pages"))
+        });
+        let free = unless_malformed(free, "the number of free huge pages", warnings)?;
+        if let (Some(free), Some(memory)) = (free, &mut node.memory) {
+            memory.free_hugepages.insert(size, free);
         }
     }
     Ok(())

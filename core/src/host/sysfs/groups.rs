@@ -1,6 +1,7 @@
 //! Cores, L3s, packages and dies: each is found through the lowest CPU that is not in one yet.
 
-use super::{CPU, Form, Slots, numbered, unless_malformed};
+use super::names::{Form, Names};
+use super::{Slots, numbered, unless_malformed};
 use crate::host::error::{Problem, parse, trimmed};
 use crate::host::{Cpu, Host, HostError};
 use crate::id::{CpuId, L3Id, PackageId};
@@ -19,8 +20,10 @@ pub(super) fn cores(reader: &mut Reader, slots: &Slots, cpus: &mut [Cpu]) -> Res
         if seen[slot] {
             continue;
         }
-        let core = cpus[slot].core;
-        names.visit(reader, cpus[slot].id, "topology", |id| {
+        seen[slot] = true;
+        let Cpu { id, core, .. } = cpus[slot];
+        let topology = format_args!("cpu{id}/topology");
+        names.read(reader, topology, |id| {
             if let Some(member) = slots.get(id).filter(|member| !seen[*member]) {
                 seen[member] = true;
                 cpus[member].core = core;
@@ -37,7 +40,9 @@ pub(super) fn l3s(reader: &mut Reader, slots: &Slots, cpus: &mut [Cpu]) -> Resul
         ("shared_cpu_map", Form::Mask),
     ]);
     // On x86, arm64 and POWER: L1d, L1i, L2, L3. Where that is not so it is looked for.
-    let mut index = 3;
+    let mut dir = index_dir(3);
+    // The package and the kind of core whose caches are known to be numbered like that: one design, one order.
+    let mut design = None;
     let mut seen = vec![false; cpus.len()];
     let mut sharers = Vec::new();
     for slot in 0..cpus.len() {
@@ -46,20 +51,28 @@ pub(super) fn l3s(reader: &mut Reader, slots: &Slots, cpus: &mut [Cpu]) -> Resul
             cpus[slot].l3 = cpus[leader].l3;
             continue;
         }
-        if seen[slot] || !find_level_3(reader, id, &mut index)? {
+        if seen[slot] {
             continue;
         }
-        let dir = format!("cache/index{index}");
-        sharers.clear();
-        names.visit(reader, id, &dir, |id| {
-            if let Some(member) = slots.get(id).filter(|member| !seen[*member]) {
-                seen[member] = true;
-                sharers.push(member);
+        let own = Some((cpus[slot].package, cpus[slot].kind));
+        let mut shared_by = |reader: &mut Reader, dir: &str| {
+            sharers.clear();
+            sharers.push(slot);
+            names.read(reader, format_args!("cpu{id}/{dir}"), |id| {
+                sharers.extend(slots.get(id).filter(|member| !seen[*member]));
+            })
+        };
+        if design != own || !shared_by(reader, &dir)? {
+            if !find_level_3(reader, id, &mut dir)? {
+                continue;
             }
-        })?;
+            design = own;
+            shared_by(reader, &dir)?;
+        }
         // Mostly this CPU; a lower one where that tells of no L3 itself.
         let lowest = sharers.iter().min().map(|member| cpus[*member].id);
         for member in &sharers {
+            seen[*member] = true;
             cpus[*member].l3 = lowest.map(|id| L3Id(id.0));
         }
     }
@@ -85,7 +98,7 @@ pub(super) fn packages(
 /// Dies by `die_id` (from Linux 5.2 on), within their package.
 pub(super) fn dies(reader: &mut Reader, slots: &Slots, host: &mut Host) -> Result<(), HostError> {
     let first = host.cpus[0].id;
-    let name = format_args!("{CPU}/cpu{first}/topology/die_id");
+    let name = format_args!("cpu{first}/topology/die_id");
     if reader.read(name)?.is_none() {
         return Ok(());
     }
@@ -115,14 +128,16 @@ fn by_id(
         if seen[slot] {
             continue;
         }
-        let name = format_args!("{CPU}/cpu{id}/topology/{file}");
+        let name = format_args!("cpu{id}/topology/{file}");
         let group = parse(reader, name, id_of_kernel);
         let Some(group) = unless_malformed(group, file, &mut host.warnings)?.flatten() else {
             continue;
         };
+        seen[slot] = true;
         set(&mut host.cpus[slot], group);
         let cpus = &mut host.cpus;
-        let members = names.visit(reader, id, "topology", |id| {
+        let topology = format_args!("cpu{id}/topology");
+        let members = names.read(reader, topology, |id| {
             if let Some(member) = slots.get(id).filter(|member| !seen[*member]) {
                 seen[member] = true;
                 set(&mut cpus[member], group);
@@ -138,26 +153,28 @@ fn leader(cpus: &[Cpu], slots: &Slots, slot: usize) -> usize {
     slots.get(CpuId(cpus[slot].core.0)).unwrap_or(slot)
 }
 
-/// Whether a CPU has a level-3 cache, and under which index: the one that was right before is tried first. The CPUs of a
+/// Whether a CPU has a level-3 cache, and in which directory: the one that was right before is tried first. The CPUs of a
 /// hybrid host can have different ones, or none.
-fn find_level_3(reader: &mut Reader, cpu: CpuId, index: &mut usize) -> Result<bool, HostError> {
-    if is_level_3(reader, cpu, *index)? {
+fn find_level_3(reader: &mut Reader, cpu: CpuId, dir: &mut String) -> Result<bool, HostError> {
+    if is_level_3(reader, cpu, dir)? {
         return Ok(true);
     }
-    let dir = format!("{CPU}/cpu{cpu}/cache");
-    for other in numbered::<CpuId>(reader, &dir, "index")?.iter() {
-        let other = other.0 as usize;
-        if other != *index && is_level_3(reader, cpu, other)? {
-            *index = other;
+    for index in numbered::<CpuId>(reader, &format!("cpu{cpu}/cache"), "index")?.iter() {
+        let other = index_dir(index.0);
+        if other != *dir && is_level_3(reader, cpu, &other)? {
+            *dir = other;
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-fn is_level_3(reader: &mut Reader, cpu: CpuId, index: usize) -> Result<bool, HostError> {
-    let name = format_args!("{CPU}/cpu{cpu}/cache/index{index}/level");
-    let level = parse(reader, name, |text| {
+fn index_dir(index: u32) -> String {
+    format!("cache/index{index}")
+}
+
+fn is_level_3(reader: &mut Reader, cpu: CpuId, dir: &str) -> Result<bool, HostError> {
+    let level = parse(reader, format_args!("cpu{cpu}/{dir}/level"), |text| {
         let level = trimmed(text);
         let number = level.parse::<u32>();
         number.map_err(|_| Problem::not_a_number(level, "the level of a cache"))
@@ -172,42 +189,5 @@ fn id_of_kernel(text: &str) -> Result<Option<i32>, Problem> {
         Ok(id) if id >= 0 => Ok(Some(id)),
         Ok(-1) => Ok(None),
         _ => Err(Problem::not_a_number(text, "an id, or -1")),
-    }
-}
-
-/// The names under which kernels of different age list the same group; the one that was right before is tried first.
-struct Names {
-    names: &'static [(&'static str, Form)],
-    first: usize,
-}
-
-impl Names {
-    fn of(names: &'static [(&'static str, Form)]) -> Self {
-        Self { names, first: 0 }
-    }
-
-    /// Hands on the members of the group of a CPU, itself always and first: a list that does not name its own CPU (a CPU that
-    /// comes or goes) or is absent leaves it alone.
-    fn visit(
-        &mut self,
-        reader: &mut Reader,
-        cpu: CpuId,
-        dir: &str,
-        mut each: impl FnMut(CpuId),
-    ) -> Result<(), HostError> {
-        each(cpu);
-        let order = std::iter::once(self.first).chain(0..self.names.len());
-        for (nth, choice) in order.enumerate() {
-            if nth > 0 && choice == self.first {
-                continue;
-            }
-            let (name, form) = self.names[choice];
-            let path = format_args!("{CPU}/cpu{cpu}/{dir}/{name}");
-            if parse(reader, path, |text| form.each(text, &mut each))?.is_some() {
-                self.first = choice;
-                return Ok(());
-            }
-        }
-        Ok(())
     }
 }

@@ -9,19 +9,25 @@
 //! percent faster, and that makes no other kind. PMUs in the order above, then capacities, the highest first, number the kinds
 //! from 0. CPUs that no PMU lists come last. One kind only: the host is not hybrid.
 
-use super::{CPU, Slots, list, unless_malformed};
+use super::{Slots, list, unless_malformed};
 use crate::host::error::{Problem, parse, trimmed};
 use crate::host::{Host, HostError};
 use crate::id::CpuId;
-use crate::root::Reader;
+use crate::root::{Reader, Root};
 
 /// The fastest kind first.
 const PMUS: [&str; 3] = ["cpu_core", "cpu_atom", "cpu_lowpower"];
 
-pub(super) fn read(reader: &mut Reader, slots: &Slots, host: &mut Host) -> Result<(), HostError> {
+pub(super) fn read(
+    root: &Root,
+    reader: &mut Reader,
+    slots: &Slots,
+    host: &mut Host,
+) -> Result<(), HostError> {
+    let mut devices = Reader::of_sysfs(&root.sys().join("devices"));
     let mut pmus = vec![PMUS.len(); host.cpus.len()];
     for (pmu, name) in PMUS.iter().enumerate() {
-        let cpus = list::<CpuId>(reader, format_args!("devices/{name}/cpus"));
+        let cpus = list::<CpuId>(&mut devices, format_args!("{name}/cpus"));
         let cpus = unless_malformed(cpus, "which cores are of which kind", &mut host.warnings)?;
         for slot in cpus
             .unwrap_or_default()
@@ -77,7 +83,7 @@ fn capacities(reader: &mut Reader, slots: &Slots, host: &mut Host) -> Result<Vec
             known[slot] = known[leader];
             continue;
         }
-        let capacity = parse(reader, format_args!("{CPU}/cpu{id}/cpu_capacity"), |text| {
+        let capacity = parse(reader, format_args!("cpu{id}/cpu_capacity"), |text| {
             let text = trimmed(text);
             let number = text.parse::<u32>();
             number.map_err(|_| Problem::not_a_number(text, "the capacity of a cpu"))

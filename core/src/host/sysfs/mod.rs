@@ -4,25 +4,27 @@
 //! Documentation/ABI/testing/sysfs-devices-system-cpu; and captured hosts, which differ from them: see the tests.
 //!
 //! A file that lists a group (node, core, L3, package, die) names all its members, so groups are visited, not CPUs: each fact is
-//! read once, and the number of files opened grows with the number of cores.
+//! read once, and the number of files opened grows with the number of cores. Their order is that of what they build on: which index
+//! of cache is the L3 is asked once for each kind of core in a package.
 
 mod groups;
 mod kinds;
+mod names;
 mod nodes;
 #[cfg(test)]
 mod tests;
 
-use crate::cpulist::{each_in_list, parse_list, parse_mask};
+use crate::cpulist::parse_list;
 use crate::host::error::{Problem, parse, trimmed};
 use crate::host::{Cpu, Host, HostError, HostWarning, cpuset, memory};
 use crate::id::{CoreId, CpuId};
 use crate::idset::{CpuSet, IdSet};
 use crate::root::{Reader, Root};
 
-pub(super) use nodes::NODE;
-
 /// Where the CPUs are, below `/sys`.
 const CPU: &str = "devices/system/cpu";
+/// Where the nodes are, below `/sys`.
+const NODE: &str = "devices/system/node";
 
 /// What to read beyond the topology.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,26 +45,27 @@ impl Want {
 /// # Errors
 /// A file can't be read, or one that says which CPU is where, or which may be used, can't be understood; or there is no CPU.
 pub fn read(root: &Root, want: Want) -> Result<Host, HostError> {
-    let mut reader = Reader::below(root.sys());
+    let mut reader = cpu_reader(root);
+    let mut node_reader = Reader::of_sysfs(&root.sys().join(NODE));
     let mut host = Host::default();
     let online = online(&mut reader)?;
     host.offline = offline(&mut reader, &online, &mut host.warnings)?;
     host.cpus = online.iter().map(alone).collect();
     let slots = Slots::of(&online);
 
-    nodes::read(&mut reader, root, &online, &slots, &mut host)?;
+    nodes::read(&mut node_reader, root, &online, &slots, &mut host)?;
     groups::cores(&mut reader, &slots, &mut host.cpus)?;
-    groups::l3s(&mut reader, &slots, &mut host.cpus)?;
     groups::packages(&mut reader, &slots, &mut host)?;
     groups::dies(&mut reader, &slots, &mut host)?;
-    kinds::read(&mut reader, &slots, &mut host)?;
+    kinds::read(root, &mut reader, &slots, &mut host)?;
+    groups::l3s(&mut reader, &slots, &mut host.cpus)?;
 
-    let isolcpus = list(&mut reader, format_args!("{CPU}/isolated"))?.unwrap_or_default();
+    let isolcpus = list(&mut reader, format_args!("isolated"))?.unwrap_or_default();
     host.isolated = isolcpus
         .union(&cpuset::isolated_partitions(root)?)
         .intersection(&online);
     if want.hugepages {
-        memory::add_hugepages(&mut reader, &mut host)?;
+        memory::add_hugepages(&mut node_reader, root, &mut host)?;
         host.zfs = memory::zfs_in_use(root)?;
     }
     Ok(host)
@@ -73,7 +76,11 @@ pub fn read(root: &Root, want: Want) -> Result<Host, HostError> {
 /// # Errors
 /// The file that lists them can't be read or understood; or there is no CPU.
 pub fn online_cpus(root: &Root) -> Result<CpuSet, HostError> {
-    online(&mut Reader::below(root.sys()))
+    online(&mut cpu_reader(root))
+}
+
+fn cpu_reader(root: &Root) -> Reader {
+    Reader::of_sysfs(&root.sys().join(CPU))
 }
 
 /// The position of each online CPU in `Host::cpus`, by its id.
@@ -115,12 +122,12 @@ fn alone(id: CpuId) -> Cpu {
 /// The online CPUs. Where there is no list of them (old kernels, captures) the directories are counted, and a CPU without a
 /// file `online` is online: the boot CPU has none.
 fn online(reader: &mut Reader) -> Result<CpuSet, HostError> {
-    let online = match list(reader, format_args!("{CPU}/online"))? {
+    let online = match list(reader, format_args!("online"))? {
         Some(online) => online,
         None => {
             let mut online = CpuSet::new();
             for id in described(reader)?.iter() {
-                let on = parse(reader, format_args!("{CPU}/cpu{id}/online"), switch)?;
+                let on = parse(reader, format_args!("cpu{id}/online"), switch)?;
                 if on.unwrap_or(true) {
                     online.insert(id);
                 }
@@ -129,9 +136,8 @@ fn online(reader: &mut Reader) -> Result<CpuSet, HostError> {
         }
     };
     if online.is_empty() {
-        let _ = reader.read(format_args!("{CPU}"));
         return Err(HostError::NoCpu {
-            path: reader.path().to_owned(),
+            path: reader.dir().to_owned(),
         });
     }
     Ok(online)
@@ -144,7 +150,7 @@ fn offline(
     online: &CpuSet,
     warnings: &mut Vec<HostWarning>,
 ) -> Result<CpuSet, HostError> {
-    let present = list(reader, format_args!("{CPU}/present"));
+    let present = list(reader, format_args!("present"));
     let present = match unless_malformed(present, "which cpus are offline", warnings)? {
         Some(present) => present,
         None => described(reader)?,
@@ -154,7 +160,7 @@ fn offline(
 
 /// The CPUs that have a directory.
 fn described(reader: &mut Reader) -> Result<CpuSet, HostError> {
-    Ok(numbered(reader, CPU, "cpu")?)
+    Ok(numbered(reader, "", "cpu")?)
 }
 
 /// The ids of the entries of a directory that are a prefix with a number.
@@ -179,24 +185,6 @@ fn list<I: crate::id::Id>(
     name: std::fmt::Arguments<'_>,
 ) -> Result<Option<IdSet<I>>, HostError> {
     parse(reader, name, |text| Ok(parse_list(text)?))
-}
-
-/// How a file writes a set.
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    List,
-    Mask,
-}
-
-impl Form {
-    fn each(self, text: &str, mut each: impl FnMut(CpuId)) -> Result<(), Problem> {
-        match self {
-            Self::List => each_in_list(text, each)?,
-            Self::Mask if trimmed(text).is_empty() => {}
-            Self::Mask => parse_mask(text)?.iter().for_each(&mut each),
-        }
-        Ok(())
-    }
 }
 
 /// What was read, or `None` and a warning where it can't be understood; the other errors stay.

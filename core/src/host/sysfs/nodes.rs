@@ -1,14 +1,12 @@
 //! NUMA nodes: which are online, their CPUs, distances and memory.
 
-use super::{Form, Slots, list, numbered, unless_malformed};
+use super::names::{Form, Names};
+use super::{Slots, list, numbered, unless_malformed};
 use crate::host::error::{Problem, parse, quoted, trimmed};
 use crate::host::{Host, HostError, HostWarning, Node, memory};
 use crate::id::{CpuId, NodeId};
 use crate::idset::{CpuSet, NodeSet};
 use crate::root::{Reader, Root};
-
-/// Where the nodes are, below `/sys`.
-pub(in crate::host) const NODE: &str = "devices/system/node";
 
 pub(super) fn read(
     reader: &mut Reader,
@@ -17,16 +15,17 @@ pub(super) fn read(
     slots: &Slots,
     host: &mut Host,
 ) -> Result<(), HostError> {
-    let ids = match list(reader, format_args!("{NODE}/online"))? {
+    let ids = match list(reader, format_args!("online"))? {
         Some(ids) => ids,
-        None => numbered::<NodeId>(reader, NODE, "node")?,
+        None => numbered::<NodeId>(reader, "", "node")?,
     };
     if ids.is_empty() {
         return without_numa(root, online, host);
     }
+    let mut names = Names::of(&[("cpulist", Form::List), ("cpumap", Form::Mask)]);
     let mut silent = true;
     for id in ids.iter() {
-        let cpus = cpus_of(reader, id)?;
+        let cpus = cpus_of(reader, &mut names, id)?;
         silent &= cpus.is_none();
         let memory = memory::of_node(reader, id, &mut host.warnings)?;
         host.nodes.push(Node {
@@ -59,19 +58,19 @@ fn without_numa(root: &Root, online: &CpuSet, host: &mut Host) -> Result<(), Hos
 }
 
 /// The CPUs that a node names, offline ones included (old kernels keep them); `None` where it names none in any way.
-fn cpus_of(reader: &mut Reader, id: NodeId) -> Result<Option<CpuSet>, HostError> {
-    for (name, form) in [("cpulist", Form::List), ("cpumap", Form::Mask)] {
-        let mut cpus = CpuSet::new();
-        let there = parse(reader, format_args!("{NODE}/node{id}/{name}"), |text| {
-            form.each(text, |cpu| {
-                cpus.insert(cpu);
-            })
-        })?;
-        if there.is_some() {
-            return Ok(Some(cpus));
-        }
+fn cpus_of(
+    reader: &mut Reader,
+    names: &mut Names,
+    id: NodeId,
+) -> Result<Option<CpuSet>, HostError> {
+    let mut cpus = CpuSet::new();
+    let listed = names.read(reader, format_args!("node{id}"), |cpu| {
+        cpus.insert(cpu);
+    })?;
+    if listed {
+        return Ok(Some(cpus));
     }
-    let links = numbered::<CpuId>(reader, &format!("{NODE}/node{id}"), "cpu")?;
+    let links = numbered::<CpuId>(reader, &format!("node{id}"), "cpu")?;
     Ok((!links.is_empty()).then_some(links))
 }
 
@@ -105,7 +104,7 @@ fn distances(reader: &mut Reader, ids: &NodeSet, host: &mut Host) -> Result<(), 
     let mut rows = Vec::with_capacity(ids.len());
     let mut absent = None;
     for (own, id) in ids.iter().enumerate() {
-        let name = format_args!("{NODE}/node{id}/distance");
+        let name = format_args!("node{id}/distance");
         let row = parse(reader, name, |text| row(text, ids.len(), own, *id));
         match row {
             Ok(Some(row)) => rows.push(row),
