@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use numapin_qmp_mock::{Guest, Script};
-use numapin_sysfs_sim::{Host, Numbering};
+use numapin_sysfs_sim::{Host, Numbering, Pci};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -51,13 +51,15 @@ fn cells(text: &str) -> BTreeMap<u64, String> {
 
 #[test]
 fn each_cpu_is_in_the_picture_once() {
-    for name in [
+    let names = [
         "epyc7351p",
         "hybrid-i7-1370p",
         "kunpeng920-2s",
         "lab-memless",
-    ] {
-        let lab = Lab::named(name);
+    ];
+    let hosts = names.map(|name| (name, Lab::named(name)));
+    let power = Lab::of(&few_files(Host::grid(2, 1, 1, 12, 8)));
+    for (name, lab) in hosts.into_iter().chain([("SMT8", power)]) {
         let json = lab.run(&["topology", "--format", "json"]).quiet(0).json();
         let cpus = at(&json, "/cpus").as_array().expect("a list").iter();
         let online: BTreeSet<u64> = cpus.filter_map(|cpu| at(cpu, "/cpu").as_u64()).collect();
@@ -277,6 +279,53 @@ fn status_draws_who_holds_what() {
     let beside = expected.iter().map(|(cpu, sign)| (*cpu, other(sign)));
     assert_eq!(cells(&text), beside.collect(), "{text}");
     assert!(text.contains("X held one-to-one by guest 100"), "{text}");
+}
+
+#[test]
+fn devices_stand_in_the_box_of_their_host_node() {
+    let mut host = Host::grid(1, 4, 8, 8, 2).numbered(Numbering::Blocked);
+    host.pci = [
+        ("0000:41:00.0", 2),
+        ("0000:41:00.1", 2),
+        ("0000:01:00.0", -1),
+    ]
+    .map(|(address, node)| Pci {
+        address: address.to_owned(),
+        node,
+        ..Pci::default()
+    })
+    .into();
+    let lab = Lab::of(&few_files(host));
+    let devices = "hostpci0: 0000:41:00.0\nhostpci1: 0000:41:00.1\nhostpci2: 0000:01:00.0\n";
+    lab.config(100, &format!("cores: 2\npinning: one-to-one\n{devices}"));
+    lab.config(
+        101,
+        "cores: 2\npinning: one-to-one\nhostpci0: 0000:41:00.1\n",
+    );
+    for (width, locale) in [("40", "C"), ("200", "C.UTF-8")] {
+        let env = [("COLUMNS", width), ("LANG", locale)];
+        let text = shown(&lab, &["plan", "100", "101"], &env);
+        let (boxes, legend) = picture(&text);
+        // In one column, so that a box is what stands between two edges.
+        let boxes = boxes.join("\n");
+        let home = boxes.split("host node").find(|text| text.contains("PCI"));
+        assert!(home.is_some_and(|home| home.starts_with(" 2 ")), "{text}");
+        let words: Vec<&str> = boxes.split([' ', '\n', '|', '│', '+']).collect();
+        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+        let told = words.join(" ");
+        for line in [
+            "PCI 0000:41:00.0, 0000:41:00.1 of guest 100",
+            "PCI 0000:41:00.1 of guest 101",
+        ] {
+            assert!(told.contains(line), "{line} in\n{text}");
+        }
+        let unknown = "PCI 0000:01:00.0 of guest 100: at no host node that is known";
+        let legend: Vec<&str> = legend
+            .iter()
+            .flat_map(|line| line.split_whitespace())
+            .collect();
+        assert!(legend.join(" ").contains(unknown), "{text}");
+    }
 }
 
 #[test]

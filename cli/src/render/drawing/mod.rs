@@ -175,6 +175,18 @@ pub(crate) struct PciDevice {
     pub(crate) guest: String,
 }
 
+impl PciDevice {
+    /// What devices are and whose, those of a guest together.
+    pub(crate) fn told(devices: &[Self]) -> Vec<String> {
+        let of_guests = devices.chunk_by(|one, next| one.guest == next.guest);
+        let told = |of: &[Self]| {
+            let addresses: Vec<&str> = of.iter().map(|device| &*device.address).collect();
+            format!("PCI {} of guest {}", addresses.join(", "), of[0].guest)
+        };
+        of_guests.map(told).collect()
+    }
+}
+
 impl Drawing {
     /// A host with nobody on it.
     pub(crate) fn new(host: &Host) -> Self {

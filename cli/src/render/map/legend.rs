@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::drawing::{Drawing, How, Ink, Key, Sign, Signs, State};
+use super::super::drawing::{Drawing, Group, How, Ink, Key, PciDevice, Sign, Signs, State};
 use super::super::look::Look;
 use super::super::words::broken;
 use super::tile::{Line, Span, Tile, length};
@@ -17,7 +17,7 @@ const GAP: &str = "   ";
 const MOST_LINES: usize = 6;
 
 /// The legend; empty where there is nothing to be told.
-pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
+pub(super) fn text(drawing: &Drawing, signs: &Signs, numbered: bool, look: Look) -> String {
     let keys = signs.legend(&[drawing]);
     let mut lines: Vec<Line> = Vec::new();
     let mut rest = true;
@@ -36,6 +36,17 @@ pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
         rest &= own;
         put(&mut lines, signs_of(key), &key.text, new, look);
     }
+    if drawing.is_empty() && !numbered {
+        // Nobody is told to be anywhere, so that a sign without a number is a CPU and no more.
+        let sign = vec![written(&Sign::free(), free(look)), Span::plain(" ")];
+        let threads = drawing.boxes.iter().flat_map(|node| &node.groups);
+        let smt = threads.map(Group::threads).max() > Some(1);
+        let text = match smt {
+            true => "a cpu; one below the other: the threads of a core",
+            false => "a cpu",
+        };
+        put(&mut lines, sign, text, true, look);
+    }
     if !drawing.is_empty() {
         let all = drawing.cells.values();
         let nobody = all.filter(|cell| cell.holders.is_empty() && cell.state == State::Usable);
@@ -48,6 +59,10 @@ pub(super) fn text(drawing: &Drawing, signs: &Signs, look: Look) -> String {
         if !ways.is_empty() {
             put(&mut lines, Line::new(), ways, false, look);
         }
+    }
+    for told in PciDevice::told(&drawing.devices) {
+        let text = format!("{told}: at no host node that is known");
+        put(&mut lines, Line::new(), &text, true, look);
     }
     let mut out = String::new();
     for line in lines {

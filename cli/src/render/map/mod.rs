@@ -26,23 +26,26 @@ pub(crate) fn text(drawing: &Drawing, look: Look) -> String {
         Style::FoldedL3s,
         Style::FoldedCores,
     ];
-    let mut best: Option<Tile> = None;
+    let mut best: Option<(Tile, Style)> = None;
     for style in styles
         .into_iter()
         .filter(|style| style.can_do(drawing, look))
     {
         let tile = picture(drawing, &signs, style, look);
         let done = tile.lines.len() <= MOST_LINES;
-        let lower = |best: &Tile| tile.lines.len() < best.lines.len();
+        let lower = |(best, _): &(Tile, Style)| tile.lines.len() < best.lines.len();
         if best.as_ref().is_none_or(lower) {
-            best = Some(tile);
+            best = Some((tile, style));
         }
         if done {
             break;
         }
     }
-    let picture = best.map_or_else(String::new, |tile| tile.text(look));
-    picture + &legend::text(drawing, &signs, look)
+    let Some((picture, style)) = best else {
+        return legend::text(drawing, &signs, true, look);
+    };
+    let numbered = style == Style::Numbered;
+    picture.text(look) + &legend::text(drawing, &signs, numbered, look)
 }
 
 /// The boxes in as many columns as make it lowest, where each row of them whose L3s do not stand in one row counts as a line more;

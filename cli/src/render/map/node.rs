@@ -1,7 +1,10 @@
 //! What stands in the box of a host node.
 
-use super::super::drawing::{Core, Drawing, Group, Ink, Kind, NodeBox, Place, Sign, Signs};
+use super::super::drawing::{
+    Core, Drawing, Group, Ink, Kind, NodeBox, PciDevice, Place, Sign, Signs,
+};
 use super::super::look::Look;
+use super::super::words::broken;
 use super::tile::{Line, Span, Tile};
 use super::{MOST_LINES, free, written};
 
@@ -76,7 +79,16 @@ pub(super) fn folded<'a>(drawing: &'a Drawing, signs: &Signs, style: Style) -> V
             .collect();
         let numbered = matches!(node.place, Place::Node(_)) && !key.is_empty();
         match all.last_mut() {
-            Some((last, same)) if fold && numbered && *same == key => last.last = node,
+            // Devices are at one host node: it stays apart.
+            Some((last, same))
+                if fold
+                    && numbered
+                    && *same == key
+                    && node.devices.is_empty()
+                    && last.first.devices.is_empty() =>
+            {
+                last.last = node;
+            }
             _ => {
                 let of = Folded {
                     first: node,
@@ -124,6 +136,11 @@ pub(super) fn content(
         tiles.push((Tile::new(vec![vec![Span::plain("no cpu")]]), None));
     }
     let (mut tile, rows) = pen.rows(&tiles, inner);
+    for told in PciDevice::told(&of.first.devices) {
+        let lines = broken(&told, inner).into_iter();
+        tile.lines.extend(lines.map(|line| vec![Span::plain(line)]));
+    }
+    tile = Tile::new(tile.lines);
     let title = title(of, tile.width.max(26).min(inner) - 2, look);
     tile = tile.padded(title.chars().count() + 2);
     Content {

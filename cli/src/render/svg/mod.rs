@@ -9,7 +9,7 @@ mod style;
 
 use numapin_core::host::Host;
 
-use super::drawing::{Drawing, Scene, Signs};
+use super::drawing::{Drawing, Group, Scene, Signs};
 use super::{plan, topology};
 use crate::planned::Planned;
 use block::{Block, Words, flow};
@@ -31,10 +31,9 @@ const FOOT: usize = 60;
 pub(crate) fn topology(host: &Host) -> String {
     let drawing = Drawing::new(host);
     let signs = Signs::of(&[&drawing]);
-    let summary = topology::summary(host);
     page(
         "Host",
-        &[summary.trim_end().to_owned()],
+        &about(host, &drawing),
         host::drawn(&drawing, &signs),
         foot(&[&drawing], &signs),
     )
@@ -45,7 +44,22 @@ pub(crate) fn plan(host: &Host, scene: &Scene, plans: &[Planned]) -> String {
     let drawings = [&scene.before, &scene.after];
     let signs = Signs::of(&drawings);
     let pictures = drawings.map(|drawing| host::drawn(drawing, &signs));
-    let scale = scale(pictures[0].width);
+    // Headings as large as what stands around both pictures, which is known when both stand.
+    let first = flow(&panels(scene, &pictures, 10), GAP, PANELS).width;
+    let both = flow(&panels(scene, &pictures, scale(first)), GAP, PANELS);
+    let guests: Vec<&str> = plans.iter().map(|plan| &*plan.guest.name.0).collect();
+    let title = match guests[..] {
+        [] => "No plan".to_owned(),
+        [one] => format!("Plan of guest {one}"),
+        _ => format!("Plan of guests {}", listed(&guests)),
+    };
+    let mut about = about(host, &scene.after);
+    about.extend(plans.iter().take(MOST).map(plan::line));
+    page(&title, &about, both, foot(&drawings, &signs))
+}
+
+/// The pictures of what is and of what is planned below their headings, which are so many tenths as large.
+fn panels(scene: &Scene, pictures: &[Block; 2], scale: usize) -> Vec<Block> {
     let told = scene.unseen.iter();
     let told: Vec<Block> = told
         .map(|line| Words::Label.wrapped(line, pictures[0].width * 10 / scale))
@@ -56,25 +70,22 @@ pub(crate) fn plan(host: &Host, scene: &Scene, plans: &[Planned]) -> String {
         Block::stacked(&lines, 4).scaled(scale)
     });
     let height = heads.iter().map(|head| head.height).max().unwrap_or(0);
-    let panels: Vec<Block> = heads
+    heads
         .into_iter()
         .zip(pictures)
-        .map(|(head, picture)| Block::stacked(&[head.at_least(0, height), picture], 8))
-        .collect();
-    let guests: Vec<&str> = plans.iter().map(|plan| &*plan.guest.name.0).collect();
-    let title = match guests[..] {
-        [] => "No plan".to_owned(),
-        [one] => format!("Plan of guest {one}"),
-        _ => format!("Plan of guests {}", listed(&guests)),
+        .map(|(head, picture)| Block::stacked(&[head.at_least(0, height), picture.clone()], 8))
+        .collect()
+}
+
+/// What the host is, and how its picture is read.
+fn about(host: &Host, drawing: &Drawing) -> Vec<String> {
+    let groups = drawing.boxes.iter().flat_map(|node| &node.groups);
+    let cells = match groups.map(Group::threads).max() {
+        Some(2..) => "each cell is a cpu; one below the other: the threads of a core",
+        _ => "each cell is a cpu, and a core",
     };
-    let mut about = vec![topology::summary(host).trim_end().to_owned()];
-    about.extend(plans.iter().take(MOST).map(plan::line));
-    page(
-        &title,
-        &about,
-        flow(&panels, GAP, PANELS),
-        foot(&drawings, &signs),
-    )
+    let summary = topology::summary(host);
+    vec![summary.trim_end().to_owned(), cells.to_owned()]
 }
 
 /// What the signs mean, and how far host nodes are from each other.
