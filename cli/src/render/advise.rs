@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use numapin_core::advise::{Advice, Better};
+use numapin_core::advise::{Advice, Better, Remark};
 
 use crate::command::advise::Advised;
 
@@ -28,10 +28,14 @@ fn head(advised: &Advised) -> String {
     }
     let assumed = if advice.assumed { ", assumed" } else { "" };
     let policy = format!("policy {} ({source}{assumed})", advice.policy);
+    let no_start =
+        |remark: &Remark| matches!(remark, Remark::NoStart { .. } | Remark::Pages { .. });
     let can = if advice.better.is_some() {
         "can be better"
     } else if advice.is_right() {
         "is right as it is"
+    } else if advice.remarks.iter().any(no_start) {
+        "can't start, and no setting that costs no more mends that"
     } else {
         "is as good as its settings can make it"
     };
@@ -92,7 +96,9 @@ fn settings(advice: &Advice, better: &Better, out: &mut String) {
         (true, _) => "it could not be placed before".to_owned(),
     };
     let _ = writeln!(out, "    cost: {cost}");
-    out.push('\n');
+    if !advice.remarks.is_empty() {
+        out.push('\n');
+    }
 }
 
 /// A value, also where it is an empty list.

@@ -28,7 +28,7 @@ pub use self::remarks::Remark;
 pub use self::settings::{Setting, Settings};
 use crate::claims::Claims;
 use crate::guest::pve::problem::Oddity;
-use crate::guest::pve::{ConfigError, GuestConfig, Written};
+use crate::guest::pve::{ConfigError, GuestConfig};
 use crate::guest::{Device, GuestName, Hugepages, Running};
 use crate::host::Host;
 use crate::id::Vmid;
@@ -222,21 +222,18 @@ fn overridden(state: &State) -> bool {
 /// The host with the memory that a guest has now, and that its next start finds free again.
 fn next_start(host: &Host, config: &GuestConfig, running: &Running) -> Host {
     let mut host = host.clone();
+    let page_mib = config.hugepages.as_ref().map(|of| page(of.value, config));
     for node in &mut host.nodes {
         let (Some(mib), Some(memory)) = (running.memory_mib.get(&node.id), &mut node.memory) else {
             continue;
         };
         let kib = mib.saturating_mul(1024);
-        match &config.hugepages {
-            // `any` does not tell of which size its pages are
-            Some(Written {
-                value: Hugepages::Any,
-                ..
-            }) => {}
-            Some(pages) => {
-                let size = split::unit(Some(pages.value)) * 1024;
-                if let Some(free) = memory.free_hugepages.get_mut(&size) {
-                    *free += kib / size;
+        match page_mib {
+            // of which size its pages are here is not known: what is free stays as it is told
+            Some(None) => {}
+            Some(Some(page_mib)) => {
+                if let Some(free) = memory.free_hugepages.get_mut(&(page_mib * 1024)) {
+                    *free += mib / page_mib;
                 }
             }
             None => {
@@ -246,4 +243,29 @@ fn next_start(host: &Host, config: &GuestConfig, running: &Running) -> Host {
         }
     }
     host
+}
+
+/// The size in MiB of all the huge pages that a guest has. With `any` that is said by the memory of each virtual node, as Proxmox
+/// VE takes 1 GiB where it is a multiple of that; `None`: they are of both sizes.
+fn page(pages: Hugepages, config: &GuestConfig) -> Option<u64> {
+    if pages != Hugepages::Any {
+        return Some(split::unit(Some(pages)));
+    }
+    let lines = config.numa_lines.values();
+    let lines = lines.map(|line| line.value.memory_mib.unwrap_or(0));
+    let mut sizes: Vec<u64> = lines.collect();
+    if sizes.is_empty() {
+        let sockets = config.sockets().max(1);
+        sizes.push(match config.memory_mib() {
+            all if all.is_multiple_of(sockets) => all / sockets,
+            // no whole number of MiB each, and so no multiple of 1 GiB
+            _ => 1,
+        });
+    }
+    let whole = sizes.iter().filter(|mib| mib.is_multiple_of(1024)).count();
+    match whole {
+        0 => Some(2),
+        n if n == sizes.len() => Some(1024),
+        _ => None,
+    }
 }

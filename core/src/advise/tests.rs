@@ -282,31 +282,80 @@ fn templates_are_left_alone() {
     assert!(advice.template && advice.better.is_none() && !advice.is_right());
 }
 
-#[test]
-fn a_guest_that_runs_finds_its_own_memory_free_again() {
-    let mut full = host();
-    for node in &mut full.nodes {
-        node.memory.as_mut().unwrap().available_kib = Some(0);
-    }
+/// Advice for a guest that runs, and has its memory on a host node where nothing else is free.
+fn running(host: &Host, node: u32, mib: u64, text: &str) -> Advice {
     let running = Running {
-        memory_mib: BTreeMap::from([(NodeId(2), 600)]),
+        memory_mib: BTreeMap::from([(NodeId(node), mib)]),
     };
     let question = Question {
-        host: &full,
+        host,
         claims: &Claims::default(),
         policy: &"numa"
             .parse::<crate::policy::PolicyPatch>()
             .unwrap()
             .over(&Policy::default()),
         file: Path::new("100.conf"),
-        text: "cores: 4\n",
+        text,
         name: &GuestName("100".to_owned()),
         vmid: None,
         devices: &[],
         running: Some(&running),
     };
-    let advice = advise(&question).unwrap();
+    advise(&question).unwrap()
+}
+
+#[test]
+fn a_guest_that_runs_finds_its_own_memory_free_again() {
+    let mut full = host();
+    for node in &mut full.nodes {
+        node.memory.as_mut().unwrap().available_kib = Some(0);
+    }
+    let advice = running(&full, 2, 600, "cores: 4\n");
     let line = "numa0: cpus=0-3,hostnodes=2,memory=512,policy=bind";
     assert_eq!(settings(&advice), ["numa: 1", line]);
     assert_eq!(kinds(&advice.remarks), ["at_next_start", "this_host"]);
+}
+
+#[rstest]
+#[case::small("any", 1026)]
+#[case::large("any", 2048)]
+#[case::said("2", 1026)]
+fn a_guest_that_runs_finds_its_own_huge_pages_free_again(
+    #[case] hugepages: &str,
+    #[case] memory_mib: u64,
+) {
+    let mut full = host();
+    for node in &mut full.nodes {
+        let free = &mut node.memory.as_mut().unwrap().free_hugepages;
+        free.values_mut().for_each(|pages| *pages = 0);
+    }
+    let text = format!("cores: 4\nnuma: 1\nmemory: {memory_mib}\nhugepages: {hugepages}\n");
+    let advice = running(&full, 2, memory_mib, &text);
+    let line = format!("numa0: cpus=0-3,hostnodes=2,memory={memory_mib},policy=bind");
+    assert_eq!(settings(&advice), [line.as_str()]);
+}
+
+#[test]
+fn huge_pages_of_both_sizes_are_not_guessed() {
+    let mut full = host();
+    for node in &mut full.nodes {
+        let free = &mut node.memory.as_mut().unwrap().free_hugepages;
+        free.values_mut().for_each(|pages| *pages = 0);
+    }
+    let text = "sockets: 2\ncores: 2\nnuma: 1\nmemory: 3074\nhugepages: any\n\
+                numa0: cpus=0-1,memory=2048\nnuma1: cpus=2-3,memory=1026\n";
+    let with = super::next_start(
+        &full,
+        &crate::guest::pve::parse(
+            Path::new("100.conf"),
+            text,
+            crate::guest::pve::Pending::Merge,
+        )
+        .unwrap()
+        .config,
+        &Running {
+            memory_mib: BTreeMap::from([(NodeId(2), 3074)]),
+        },
+    );
+    assert_eq!(with, full);
 }
