@@ -12,7 +12,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 #[command(
     name = "numapin",
     version,
-    max_term_width = 100,
+    max_term_width = 80,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -47,6 +47,7 @@ impl Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Read the host from this sysfs directory, or from a dump that holds sys/ (nothing can be set there).
     #[arg(long, value_name = "DIR", global = true, conflicts_with = "root")]
@@ -95,46 +96,63 @@ pub(crate) enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// The host: its NUMA nodes, L3s, cores, SMT threads and distances
+    /// Show the host: NUMA nodes, L3s, cores, SMT threads, distances
     #[command(after_help = "Example: numapin topology --sysfs-root ./dump-of-a-node")]
     Topology,
-    /// Can this guest be pinned? Exit 0, or 3 with every reason
+    /// Say whether a guest can be pinned
+    ///
+    /// Exit 0, or 3 with every reason.
     #[command(after_help = "Example: numapin check 100 --mode one-to-one")]
     Check(OneGuest),
-    /// The plan, nothing touched; guests are planned in order, each seeing the ones before
+    /// Show where each vCPU would go; nothing is touched
+    ///
+    /// Guests are planned in order, each seeing the ones before.
     #[command(after_help = "Example: numapin plan 100 101 --mode numa")]
     Plan(Guests),
-    /// Pin a running guest: QMP -> plan -> set affinity -> read back
+    /// Pin a running guest: ask QEMU, plan, set the affinity, read it back
     #[command(after_help = "Example: numapin apply 100 --mode one-to-one --smt isolate")]
     Apply(Apply),
-    /// Wanted against actual, for every thread of the guests; without GUEST: the node. Exit 6 where they differ
+    /// Compare what is wanted with what is, thread by thread
+    ///
+    /// Without GUEST: of the whole node, with who holds what. Exit 6 where they differ.
     #[command(after_help = "Example: numapin status 100 --format json")]
     Status(Status),
-    /// Put back the masks found before the first apply, and hold: watch leaves the guest alone until its next start or apply
+    /// Put back the masks found before the first apply
+    ///
+    /// And hold: the service leaves the guest alone until its next start or apply.
     #[command(after_help = "Example: numapin reset 100")]
     Reset(Reset),
-    /// Entry for a Proxmox VE hookscript: plans before a start, pins after it, forgets after a stop
+    /// Do a hookscript's work: plan before a start, pin after it
+    ///
+    /// After a stop the guest's CPUs are free again. Only a guest that can't be pinned and whose policy says require=fail is kept
+    /// from starting (exit 3); nothing else that may happen stops it.
     #[command(after_help = "Example: numapin hook 100 pre-start")]
     Hook(Hook),
-    /// The service: keeps every guest that has a policy pinned
+    /// Be the service: keep every guest that has a policy pinned
     #[command(after_help = "Example: numapin watch --dry-run")]
     Watch(Watch),
-    /// Write the policy of a guest into /etc/pve/numapin.conf
+    /// Write a guest's policy into /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin set 100 one-to-one,smt=isolate")]
     Set(Set),
-    /// Remove the policy of a guest from /etc/pve/numapin.conf
+    /// Remove a guest's policy from /etc/pve/numapin.conf
     #[command(after_help = "Example: numapin unset 100")]
     Unset(Unset),
-    /// The guest settings (`qm set ...`) that make memory, devices and pins agree, with what each brings
+    /// Name settings that make a guest's memory, devices and pins agree
+    ///
+    /// As `qm set` lines, each with its reason and what it brings. Nothing is changed.
     #[command(after_help = "Example: numapin advise 100 --mode one-to-one")]
     Advise(OneGuest),
-    /// The whole flow on a recorded host with mock guests: nothing real is touched
+    /// Walk the whole flow on a recorded host with mock guests
+    ///
+    /// Nothing real is touched.
     #[command(after_help = "Example: numapin simulate --host epyc7451-2s 100.conf --mode numa")]
     Simulate(Simulate),
-    /// Capture this host's topology in one text file, for a bug report or CI
+    /// Write this host's topology into one text file
+    ///
+    /// For a bug report or CI: numapin simulate --host reads it.
     #[command(after_help = "Example: numapin record host.txt")]
     Record(Record),
-    /// Man pages, shell completions and the schema of the JSON answers, on standard output
+    /// Print man pages, shell completions or the schema of the JSON answers
     #[command(
         after_help = "Example: numapin generate completions bash > /etc/bash_completion.d/numapin"
     )]
@@ -241,7 +259,7 @@ pub(crate) struct Unset {
 /// `numapin simulate`.
 #[derive(Debug, Args)]
 pub(crate) struct Simulate {
-    /// Paths of .conf files; without: the six guests of the RFC's experiment.
+    /// Paths of .conf files; without: the six guests of the Proxmox VE proposal.
     #[arg(value_name = "GUEST")]
     pub(crate) guests: Vec<String>,
     /// A recorded host by name, a machine description or recording, or a directory that holds sys/.
@@ -275,14 +293,14 @@ pub(crate) struct Generate {
 /// What can be generated.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Generated {
-    /// A man page in roff: of numapin, or of one of its commands
+    /// Print a man page in roff: of numapin, or of one of its commands
     #[command(after_help = "Example: numapin generate man plan > numapin-plan.1")]
     Man {
         /// The command; without: numapin itself.
         #[arg(value_name = "COMMAND")]
         command: Option<String>,
     },
-    /// Completions for a shell
+    /// Print completions for a shell
     #[command(
         after_help = "Example: numapin generate completions fish > ~/.config/fish/completions/numapin.fish"
     )]
@@ -291,7 +309,7 @@ pub(crate) enum Generated {
         #[arg(value_name = "SHELL")]
         shell: Shell,
     },
-    /// The JSON Schema of the answers with --format json
+    /// Print the JSON Schema of the answers with --format json
     #[command(after_help = "Example: numapin generate schema > numapin.schema.json")]
     Schema,
 }

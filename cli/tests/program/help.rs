@@ -65,6 +65,28 @@ fn every_command_has_an_example() {
 }
 
 #[test]
+fn every_help_fits_80_columns() {
+    let mut asked = vec![vec!["--help".to_owned()], vec!["-h".to_owned()]];
+    for command in commands() {
+        asked.push(vec![command.clone(), "-h".to_owned()]);
+        asked.push(vec![command, "--help".to_owned()]);
+    }
+    for what in ["man", "completions", "schema"] {
+        asked.push(["generate", what, "--help"].map(str::to_owned).into());
+    }
+    for words in asked.iter().filter(|words| words[0] != "help") {
+        let help = numapin(words).quiet(0).out;
+        let wide = help.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(wide, None, "{words:?}");
+    }
+    // What each command does is told on one line.
+    let help = numapin(["--help"]).quiet(0).out;
+    let (_, list) = help.split_once("Commands:\n").expect("a list of commands");
+    let list = list.split("\n\n").next().unwrap_or_default();
+    assert_eq!(list.lines().count(), commands().len(), "{list}");
+}
+
+#[test]
 fn every_command_has_a_man_page() {
     for command in commands().iter().filter(|command| *command != "help") {
         let page = numapin(["generate", "man", command]).quiet(0).out;

@@ -4,6 +4,7 @@ mod advise;
 mod apply;
 mod bad_config;
 mod bad_host;
+mod bar;
 mod check;
 mod help;
 mod mutations;
