@@ -1,31 +1,25 @@
 //! The project's documents as stories: each file that a page shows is written, each command line that it names is run, in
 //! order, on a simulated node; what stands below a command as its output is compared.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use numapin_cli::run_words;
 use numapin_cli::watch::{Options, Watch};
-use numapin_cli::{Ran, run_words};
 use numapin_core::guest::pve::{self, GuestConfig, Pending};
 use numapin_core::root::Root;
 use numapin_qmp_mock::{Guest, Mock, Script};
+use numapin_sysfs_sim::Machine;
 
 use crate::flow::Broken;
 use crate::flow::lab::Lab;
-use crate::flow::masks::Masks;
+use crate::flow::masks::{self, Masks};
 
-/// One fenced block of a page.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Block {
-    /// ` ```sh `: command lines, without comments.
-    Commands(Vec<(usize, String)>),
-    /// ` ```conf PATH `: a file below the root of the node.
-    File(String, String),
-    /// ` ```text ` right below commands: what the last of them printed. `...` stands for any lines.
-    Output(usize, String),
-}
+pub use page::{Block, Line, blocks};
 
 /// A simulated node on which a page is played.
 pub struct Stage {
@@ -33,55 +27,14 @@ pub struct Stage {
     guests: BTreeMap<u32, Mock>,
     /// Words of the page that stand for something else here, such as `./dump`.
     words: BTreeMap<String, String>,
-    last: Option<Ran>,
+    /// What the last command showed on the terminal.
+    shown: String,
+    /// What the service has said.
+    journal: String,
     /// The service, where the page has enabled it.
     service: Option<Watch>,
     /// How long it has been watching.
     watched: Duration,
-}
-
-/// The blocks of a page that mean something here; others are left out.
-#[must_use]
-pub fn blocks(page: &str) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    let mut open: Option<(String, usize, Vec<&str>)> = None;
-    let mut adjacent = false;
-    for (number, line) in page.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(info)) => open = Some((info.trim().to_owned(), number + 1, Vec::new())),
-            (None, None) => adjacent &= line.trim().is_empty(),
-            (Some((_, _, lines)), None) => lines.push(line),
-            (Some((info, first, lines)), Some(_)) => {
-                let text = lines.join("\n") + "\n";
-                let block = match info.split_once(' ') {
-                    Some(("conf", path)) => Some(Block::File(path.to_owned(), text)),
-                    None if info == "sh" => Some(Block::Commands(commands(lines, *first))),
-                    None if info == "text" && adjacent => Some(Block::Output(*first, text)),
-                    _ => None,
-                };
-                adjacent = matches!(block, Some(Block::Commands(_)));
-                blocks.extend(block);
-                open = None;
-            }
-        }
-    }
-    blocks
-}
-
-fn commands(lines: &[&str], first: usize) -> Vec<(usize, String)> {
-    let (mut all, mut begun): (Vec<(usize, String)>, bool) = (Vec::new(), false);
-    for (i, line) in lines.iter().enumerate() {
-        let line = line.split(" #").next().unwrap_or_default().trim();
-        let goes_on = line.ends_with('\\');
-        let line = line.trim_end_matches('\\').trim();
-        match all.last_mut() {
-            Some((_, last)) if begun => *last = format!("{last} {line}"),
-            _ if line.is_empty() || line.starts_with('#') => continue,
-            _ => all.push((first + i + 1, line.to_owned())),
-        }
-        begun = goes_on;
-    }
-    all
 }
 
 impl Stage {
@@ -90,7 +43,15 @@ impl Stage {
     /// # Errors
     /// The node can't be written.
     pub fn of(topology: &str, words: &[(&str, &str)]) -> Result<Self, Broken> {
-        let lab = Lab::named(topology)?;
+        Self::on(&Machine::load(topology)?, words)
+    }
+
+    /// The same on any machine.
+    ///
+    /// # Errors
+    /// The node can't be written.
+    pub fn on(machine: &Machine, words: &[(&str, &str)]) -> Result<Self, Broken> {
+        let lab = Lab::of(machine)?;
         let root = lab.dir().display().to_string();
         let word = |(from, to): &(&str, &str)| ((*from).to_owned(), to.replace("ROOT", &root));
         fs::create_dir_all(lab.dir().join("etc/pve/qemu-server"))?;
@@ -98,7 +59,8 @@ impl Stage {
             words: words.iter().map(word).collect(),
             lab,
             guests: BTreeMap::new(),
-            last: None,
+            shown: String::new(),
+            journal: String::new(),
             service: None,
             watched: Duration::ZERO,
         })
@@ -140,18 +102,17 @@ impl Stage {
                 fs::write(path, text)?;
             }
             Block::Commands(lines) => {
-                for (number, line) in lines {
+                for line in lines {
                     self.line(line)
-                        .map_err(|why| format!("line {number}: {line}: {why}"))?;
+                        .map_err(|why| format!("line {}: {}: {why}", line.number, line.words))?;
                     self.pass_time();
                 }
             }
             Block::Output(number, text) => {
-                let last = self.last.as_ref().ok_or("an output without a command")?;
-                if !shows(text, &last.out) {
+                if !page::shows(text, &self.shown) {
                     return Err(format!(
                         "line {number}: the page shows\n{text}but the command printed\n{}",
-                        last.out
+                        self.shown
                     )
                     .into());
                 }
@@ -160,11 +121,16 @@ impl Stage {
         Ok(())
     }
 
-    fn line(&mut self, line: &str) -> Result<(), Broken> {
-        let words: Vec<String> = line
-            .split_whitespace()
-            .map(|word| self.word(word))
-            .collect();
+    /// What the last command showed: what goes to standard error before what goes to standard output.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    fn line(&mut self, line: &Line) -> Result<(), Broken> {
+        self.shown.clear();
+        let words = line.words.split_whitespace();
+        let words: Vec<String> = words.map(|word| self.word(word)).collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["numapin", "watch"] => {
@@ -172,7 +138,7 @@ impl Stage {
                 self.service = None;
                 Ok(())
             }
-            ["numapin", rest @ ..] => self.numapin(rest),
+            ["numapin", rest @ ..] => self.numapin(rest, line.exit),
             ["systemctl", "enable", "--now", "numapin"] => self.serve(),
             ["systemctl", "disable", "--now", "numapin"] => {
                 self.service = None;
@@ -189,9 +155,19 @@ impl Stage {
                 let _ = fs::remove_file(self.path(path.trim_start_matches('/')));
                 Ok(())
             }
+            ["journalctl", "-u", "numapin"] => {
+                self.shown.clone_from(&self.journal);
+                Ok(())
+            }
+            ["journalctl", "-u", "numapin", "-n", lines] => {
+                let all: Vec<&str> = self.journal.split_inclusive('\n').collect();
+                let first = all.len().saturating_sub(lines.parse()?);
+                self.shown = all[first..].concat();
+                Ok(())
+            }
+            ["taskset", "-cp", cpus, thread] => self.taskset(thread.parse()?, cpus),
             // What belongs to the system and not to numapin is named, so that nothing is passed over unseen.
             ["apt", "install" | "remove", ..]
-            | ["journalctl", "-u", "numapin"]
             | ["cp", "/usr/share/doc/numapin/examples/numapin-hook", _]
             | ["cargo", ..] => Ok(()),
             _ => Err("no test knows this command".into()),
@@ -215,13 +191,15 @@ impl Stage {
     fn pass_time(&mut self) {
         if let Some(service) = &mut self.service {
             for _ in 0..30 {
-                service.round(self.watched);
+                for line in service.round(self.watched) {
+                    self.journal.push_str(&format!("{}\n", line.text));
+                }
                 self.watched += Duration::from_secs(2);
             }
         }
     }
 
-    fn numapin(&mut self, rest: &[&str]) -> Result<(), Broken> {
+    fn numapin(&mut self, rest: &[&str], exit: u8) -> Result<(), Broken> {
         let root = self.lab.dir().display().to_string();
         let mut words = rest.to_vec();
         // What makes a machine of its own, or needs none.
@@ -234,12 +212,16 @@ impl Stage {
             words.drain(at..at + 2);
         }
         let ran = run_words(&words);
-        let told = ran.told.join("\n");
-        if ran.code != 0 {
-            return Err(format!("exit {}: {}{told}", ran.code, ran.out).into());
+        for line in &ran.told {
+            self.shown.push_str(&format!("numapin: {line}\n"));
         }
-        self.last = Some(ran);
-        Ok(())
+        self.shown.push_str(&ran.out);
+        // The page's node is no directory.
+        self.shown = self.shown.replace(&root, "");
+        match ran.code == exit {
+            true => Ok(()),
+            false => Err(format!("exit {}: {}", ran.code, self.shown).into()),
+        }
     }
 
     fn word(&self, word: &str) -> String {
@@ -248,6 +230,25 @@ impl Stage {
             .get(bare)
             .cloned()
             .unwrap_or_else(|| bare.to_owned())
+    }
+
+    /// What `taskset -cp` does to a thread, whatever numapin wants.
+    fn taskset(&self, tid: u32, cpus: &str) -> Result<(), Broken> {
+        let ids = masks::list(cpus).ok_or("no list of cpus")?;
+        let bits = ids.iter().fold(0_u64, |bits, cpu| bits | 1 << cpu);
+        for entry in fs::read_dir(self.path("proc"))? {
+            let status = entry?.path().join(format!("task/{tid}/status"));
+            let Ok(text) = fs::read_to_string(&status) else {
+                continue;
+            };
+            let lines = text.lines().map(|line| match line.split_once(':') {
+                Some(("Cpus_allowed", _)) => format!("Cpus_allowed:\t{bits:08x}\n"),
+                Some(("Cpus_allowed_list", _)) => format!("Cpus_allowed_list:\t{cpus}\n"),
+                _ => format!("{line}\n"),
+            });
+            return Ok(fs::write(&status, lines.collect::<String>())?);
+        }
+        Err("there is no such thread".into())
     }
 
     fn config(&self, vmid: u32) -> PathBuf {
@@ -273,7 +274,7 @@ impl Stage {
     fn hook(&mut self, vmid: u32, phase: &str) -> Result<(), Broken> {
         let text = fs::read_to_string(self.config(vmid))?;
         match text.lines().any(|line| line.starts_with("hookscript:")) {
-            true => self.numapin(&["hook", &vmid.to_string(), phase]),
+            true => self.numapin(&["hook", &vmid.to_string(), phase], 0),
             false => Ok(()),
         }
     }
@@ -307,57 +308,5 @@ fn parsed(file: &Path, text: &str) -> Result<GuestConfig, Broken> {
     match parsed.warnings.as_slice() {
         [] => Ok(parsed.config),
         [first, ..] => Err(first.to_string().into()),
-    }
-}
-
-/// Whether a page's text stands in an output: its lines in a row, `...` for any number of others.
-fn shows(page: &str, output: &str) -> bool {
-    let lines: Vec<&str> = output.lines().map(str::trim_end).collect();
-    let parts = page.lines().map(str::trim_end).collect::<Vec<_>>();
-    let mut at = 0;
-    for (i, part) in parts.split(|line| line.trim() == "...").enumerate() {
-        if part.is_empty() {
-            continue;
-        }
-        let found = lines[at..]
-            .windows(part.len())
-            .position(|some| some == part);
-        match found {
-            Some(found) if i > 0 || found == 0 => at += found + part.len(),
-            _ => return false,
-        }
-    }
-    true
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pages_are_cut_into_what_is_played() {
-        let page = "x\n```sh\n# why\nnumapin plan 100   # that\nqm set 1 \\\n  --cores 2\n```\n\n```text\na\n...\n```\nwords\n```text\nb\n```\n```conf \
-                    etc/x\ny\n```\n";
-        let commands = vec![
-            (4, "numapin plan 100".to_owned()),
-            (5, "qm set 1 --cores 2".to_owned()),
-        ];
-        let expected = vec![
-            Block::Commands(commands),
-            Block::Output(9, "a\n...\n".to_owned()),
-            Block::File("etc/x".to_owned(), "y\n".to_owned()),
-        ];
-        assert_eq!(blocks(page), expected);
-    }
-
-    #[test]
-    fn outputs_are_compared_line_by_line() {
-        let output = "a\nb\nc\nd\n";
-        for page in ["a\nb\n", "a\n...\nc\n", "...\nd\n", "a\nb\nc\nd\n"] {
-            assert!(shows(page, output), "{page}");
-        }
-        for page in ["b\n", "a\nc\n", "a\n...\nb\nd\n", "e\n"] {
-            assert!(!shows(page, output), "{page}");
-        }
     }
 }

@@ -1,22 +1,39 @@
 //! Every command line of the documents runs, and prints what they show.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use numapin_xtests::docs::{Block, Stage, blocks};
-use numapin_xtests::source;
+use numapin_sysfs_sim::{Machine, topologies};
+use numapin_xtests::docs::{Block, Line, Stage, blocks};
+use numapin_xtests::source::{self, Source};
 
-fn page(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
-    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+fn path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
 }
 
+fn page(name: &str) -> String {
+    fs::read_to_string(path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// Plays a page. With NUMAPIN_BLESS=1 what it shows as outputs is written anew, but for those that leave lines out.
 fn play(name: &str, stage: &mut Stage) -> usize {
-    let blocks = blocks(&page(name));
+    let bless = std::env::var_os("NUMAPIN_BLESS").is_some();
+    let mut text = page(name);
+    let blocks = blocks(&text);
     for block in &blocks {
-        if let Err(why) = stage.play(block) {
-            panic!("{name}: {why}");
+        let Err(why) = stage.play(block) else {
+            continue;
+        };
+        match block {
+            Block::Output(_, old) if bless && !old.lines().any(|line| line == "...") => {
+                let fence = |output: &str| format!("```text\n{output}```");
+                text = text.replacen(&fence(old), &fence(stage.shown()), 1);
+            }
+            _ => panic!("{name}: {why}"),
         }
+    }
+    if text != page(name) {
+        fs::write(path(name), text).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
     blocks.len()
 }
@@ -53,9 +70,25 @@ fn the_readme_can_be_copied() {
             config.to_owned(),
         ))
         .unwrap();
-    let start = Block::Commands(vec![(0, "qm start 100".to_owned())]);
+    let start = Block::Commands(vec![Line {
+        number: 0,
+        words: "qm start 100".to_owned(),
+        exit: 0,
+    }]);
     stage.play(&start).unwrap();
     assert!(play("README.md", &mut stage) >= 4);
+}
+
+/// On the host of the pages, with a network card at host node 2, and with free huge pages.
+#[test]
+fn advice_can_be_copied() {
+    let card = "pci = [{ address = \"0000:41:00.0\", node = 2 }]";
+    let text = topologies::text("epyc7351p").unwrap();
+    let pages = "memory = { pages_2m = { total = 2048, free = 2048 }, ";
+    let text = format!("{card}\n{}", text.replace("memory = { ", pages));
+    let machine = Machine::from_text(&text, "with a card").unwrap();
+    let mut stage = Stage::on(&machine, &[]).unwrap();
+    assert!(play("docs/advise.md", &mut stage) > 10);
 }
 
 #[test]
@@ -69,25 +102,86 @@ fn the_page_about_json_can_be_copied() {
     assert_eq!(play("docs/json.md", &mut stage), 1);
 }
 
-/// Each heading of the page is the fixed part of a message, with the names of its fields as they stand in the source.
+/// The fixed parts of messages that the page tells of: headings of the third level, and what stands first
+/// in an entry in backquotes.
+fn told_of(page: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    for line in page.lines() {
+        if let Some(heading) = line.strip_prefix("### ") {
+            parts.push(heading);
+        }
+        let entry = line.strip_prefix("- ").or(line.strip_prefix("  "));
+        let mut rest = entry.unwrap_or("");
+        while let Some((part, after)) = rest.strip_prefix('`').and_then(|of| of.split_once('`')) {
+            parts.push(part);
+            rest = after.strip_prefix(", ").unwrap_or("");
+        }
+    }
+    parts
+}
+
 #[test]
 fn troubleshooting_knows_the_messages_as_they_are() {
     let page = page("docs/troubleshooting.md");
-    let headings: Vec<_> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("### "))
-        .collect();
-    assert!(headings.len() > 10, "{headings:?}");
+    let parts = told_of(&page);
+    assert!(parts.len() > 150, "{parts:?}");
     let mut sources = Vec::new();
     for folder in ["core/src", "cli/src"] {
         for file in source::files(&source::workspace().join(folder)).unwrap() {
             let text = fs::read_to_string(&file).unwrap();
-            // A string that goes on in the next line is one text.
-            sources.push(text.split("\\\n").map(str::trim_start).collect::<String>());
+            sources.push(one_text(&text));
         }
     }
-    for heading in headings {
-        let known = sources.iter().any(|text| text.contains(heading));
-        assert!(known, "no message says {heading:?}");
+    for part in parts {
+        let known = sources.iter().any(|text| text.contains(part));
+        assert!(known, "no message says {part:?}");
     }
+}
+
+/// Every error, note and violation of core, but for those that stand in another one: the page tells of what is around them.
+#[test]
+fn no_message_is_missing_in_troubleshooting() {
+    let page = page("docs/troubleshooting.md");
+    let parts = told_of(&page);
+    let inside = ["core/src/qmp/reply.rs", "core/src/qmp/wire.rs"];
+    // What advise says has a page of its own.
+    let elsewhere = ["core/src/advise/remarks.rs", "core/src/advise/reasons.rs"];
+    let mut looked_at = 0;
+    for source in Source::all("core/src").unwrap() {
+        if inside
+            .iter()
+            .chain(&elsewhere)
+            .any(|path| source.path == *path)
+        {
+            continue;
+        }
+        for (text, line) in source.error_texts() {
+            let text = one_text(&text);
+            // What is around another message says little by itself.
+            if text.starts_with("{0};") || fixed_words(&text) < 3 {
+                continue;
+            }
+            looked_at += 1;
+            let told = parts.iter().any(|part| text.contains(part));
+            assert!(told, "{}:{line}: {text:?} is missing", source.path);
+        }
+    }
+    assert!(looked_at > 120, "{looked_at}");
+}
+
+/// A text of a source as it is told: a string that goes on in the next line is one, and quotes are no escapes.
+fn one_text(text: &str) -> String {
+    let text: String = text.split("\\\n").map(str::trim_start).collect();
+    text.replace("\\\"", "\"")
+}
+
+/// How many words of a message are no fields.
+fn fixed_words(text: &str) -> usize {
+    let outside = text
+        .split('{')
+        .map(|part| part.rsplit('}').next().unwrap_or(""));
+    let words = outside.flat_map(str::split_whitespace);
+    words
+        .filter(|word| word.chars().any(char::is_alphabetic))
+        .count()
 }
