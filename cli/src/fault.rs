@@ -157,7 +157,7 @@ impl From<ProcessError> for Fault {
 impl From<numapin_sysfs_sim::Error> for Fault {
     fn from(error: numapin_sysfs_sim::Error) -> Self {
         match error {
-            numapin_sysfs_sim::Error::Io { .. } => Self::system(error),
+            numapin_sysfs_sim::Error::Io { path, source } => FileError { path, source }.into(),
             _ => Self::malformed(error),
         }
     }
@@ -165,6 +165,9 @@ impl From<numapin_sysfs_sim::Error> for Fault {
 
 impl From<numapin_qmp_mock::MockError> for Fault {
     fn from(error: numapin_qmp_mock::MockError) -> Self {
-        Self::system(error)
+        match error {
+            numapin_qmp_mock::MockError::File { path, source } => FileError { path, source }.into(),
+            _ => Self::system(error),
+        }
     }
 }

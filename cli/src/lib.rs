@@ -22,6 +22,8 @@ use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use numapin_core::root::reason;
+
 pub use crate::command::hook::survive_panics;
 
 use crate::args::{Cli, Command, Format};
@@ -69,7 +71,7 @@ pub fn main() -> ExitCode {
         Err(_) if matches!(cli.command, Command::Hook(_)) => answer.exit.into(),
         // A reader that has seen enough (`numapin topology | head`) is no fault.
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
-            tell(&format!("standard output: {e}"));
+            tell(&format!("standard output: {}", reason(&e)));
             Exit::Fault.into()
         }
         _ => answer.exit.into(),

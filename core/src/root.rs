@@ -4,6 +4,7 @@
 //! simulated kernel. So a plan made for another host can't reach a real thread.
 
 mod reader;
+mod reason;
 mod stamp;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use crate::steps::Steps;
 
 pub use reader::Reader;
+pub use reason::{FileError, reason};
 pub use stamp::Stamp;
 
 /// The machine that is read, and acted on.
@@ -46,16 +48,6 @@ struct Places {
     run: PathBuf,
     etc_pve: PathBuf,
     dev: PathBuf,
-}
-
-/// A file or directory that could not be read or written.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
-pub struct FileError {
-    /// Which one.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
 }
 
 impl Root {
@@ -282,9 +274,6 @@ mod tests {
     #[test]
     fn a_missing_root_is_named() {
         let e = Root::captured(Path::new("/nowhere/at/all")).unwrap_err();
-        assert_eq!(
-            e.to_string(),
-            "/nowhere/at/all: No such file or directory (os error 2)"
-        );
+        assert_eq!(e.to_string(), "/nowhere/at/all: no such file or directory");
     }
 }

@@ -35,7 +35,7 @@ impl std::error::Error for Violations {}
 pub enum Violation {
     /// A virtual node names more than one host node.
     #[error(
-        "virtual node {virtual_node} names several host nodes ({hostnodes:?}); expected exactly one, or none (write one \
+        "virtual node {virtual_node} names several host nodes ({hostnodes:?}) (expected exactly one, or none: write one \
          hostnodes value, or one numaN line for each host node)"
     )]
     SeveralHostNodes {
@@ -83,7 +83,7 @@ pub enum Violation {
         max: u32,
     },
     /// Two virtual nodes with one number.
-    #[error("virtual node {virtual_node} is there twice; expected each once")]
+    #[error("virtual node {virtual_node} is there twice (expected each once)")]
     VirtualNodeTwice {
         /// Which one.
         virtual_node: VnodeId,
@@ -102,13 +102,13 @@ pub enum Violation {
         virtual_nodes: Vec<VnodeId>,
     },
     /// A virtual node without vCPUs.
-    #[error("virtual node {virtual_node} has no vcpus; expected at least one in its cpus")]
+    #[error("virtual node {virtual_node} has no vcpus (expected at least one in its cpus)")]
     NoVcpus {
         /// Which one.
         virtual_node: VnodeId,
     },
     /// vCPUs in two virtual nodes, or twice in one.
-    #[error("vcpu(s) {vcpus} are {}; expected each vcpu once", twice(*first, *second))]
+    #[error("vcpu(s) {vcpus} are {} (expected each vcpu once)", twice(*first, *second))]
     VcpuTwice {
         /// Which ones.
         vcpus: VcpuSet,
@@ -119,8 +119,8 @@ pub enum Violation {
     },
     /// vCPUs in no virtual node.
     #[error(
-        "vcpu(s) {vcpus} are in no virtual node; expected each of the {total} vcpus (sockets x cores) once in the cpus of a \
-         numaN line"
+        "vcpu(s) {vcpus} are in no virtual node (expected each of the {total} vcpus, sockets x cores, once in the cpus of a \
+         numaN line)"
     )]
     VcpuMissing {
         /// Which ones.

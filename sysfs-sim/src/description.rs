@@ -352,7 +352,8 @@ impl Host {
         if host.shape.is_none() && host.cores.is_empty() {
             return Err(wrong(
                 1,
-                "neither shape nor cores; expected a machine description or a recording".to_owned(),
+                "neither shape nor cores (expected a machine description or a recording)"
+                    .to_owned(),
             ));
         }
         render::check(&host).map_err(|e| match e {

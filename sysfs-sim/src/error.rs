@@ -49,7 +49,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A directory with nothing of a machine in it.
-    #[error("{}: holds neither sys/devices/system/cpu nor devices/system/cpu; expected the root of a machine, or its sysfs", dir.display())]
+    #[error("{}: holds neither sys/devices/system/cpu nor devices/system/cpu (expected the root of a machine, or its sysfs)", dir.display())]
     NoSysfs {
         /// The directory.
         dir: PathBuf,

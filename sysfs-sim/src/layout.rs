@@ -120,7 +120,7 @@ fn groups(host: &Host) -> Result<Vec<CoreGroup>, Error> {
     match (&host.shape, host.cores.is_empty()) {
         (Some(_), false) => Err(Error::description(
             "cores",
-            "stands beside shape; expected one of them",
+            "stands beside shape (expected one of them)",
         )),
         (None, false) if !host.node_ids.is_empty() => Err(Error::description(
             "node_ids",
@@ -144,7 +144,7 @@ fn shape_groups(shape: &Shape, host: &Host) -> Result<Vec<CoreGroup>, Error> {
         if value == 0 {
             return Err(Error::description(
                 format!("shape.{key}"),
-                "0; expected at least 1",
+                "0 (expected at least 1)",
             ));
         }
     }
@@ -200,7 +200,7 @@ fn shape_groups(shape: &Shape, host: &Host) -> Result<Vec<CoreGroup>, Error> {
 
 fn within_limit(cpus: u64) -> Result<(), Error> {
     if cpus > MAX_CPUS {
-        let what = format!("{cpus} cpus; expected at most {MAX_CPUS}");
+        let what = format!("{cpus} cpus (expected at most {MAX_CPUS})");
         return Err(Error::description("cores", what));
     }
     Ok(())
@@ -218,7 +218,7 @@ fn cores(groups: &[CoreGroup], host: &Host) -> Result<Vec<Core>, Error> {
         if group.threads == 0 {
             return Err(Error::description(
                 "cores.threads",
-                "0; expected at least 1",
+                "0 (expected at least 1)",
             ));
         }
         let kind = match &group.kind {

@@ -99,7 +99,7 @@ impl Machine {
                 Err(Error::Syntax {
                     file: file.to_owned(),
                     line: 1 + before.iter().filter(|b| **b == b'\n').count(),
-                    what: "not UTF-8; expected a machine description or a recording".to_owned(),
+                    what: "not UTF-8 (expected a machine description or a recording)".to_owned(),
                 })
             }
         }

@@ -112,7 +112,7 @@ pub(crate) fn bad_path(path: &str) -> Option<&'static str> {
         return Some("is empty");
     }
     if path.starts_with('/') {
-        return Some("is absolute; expected one relative to the root of the machine");
+        return Some("is absolute (expected one relative to the root of the machine)");
     }
     if path.contains('\0') {
         return Some("has a NUL");

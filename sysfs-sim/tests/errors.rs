@@ -25,11 +25,11 @@ use support::tempdir;
 #[case("shape = {}\noffline = \"3-1\"", "h.toml:2: '3-1' runs backwards")]
 #[case(
     "",
-    "h.toml:1: neither shape nor cores; expected a machine description or a recording"
+    "h.toml:1: neither shape nor cores (expected a machine description or a recording)"
 )]
 #[case(
     "provenance = \"x\"\nshape = { cores = 0 }",
-    "h.toml:2: shape.cores: 0; expected at least 1"
+    "h.toml:2: shape.cores: 0 (expected at least 1)"
 )]
 #[case(
     "# nodes_of_an_l3\nshape = { nodes = 3, nodes_of_an_l3 = 2 }",
@@ -41,7 +41,7 @@ use support::tempdir;
 )]
 #[case(
     "shape = { packages = 1000, cores = 1000 }",
-    "h.toml:1: cores: 1000000 cpus; expected at most 65536"
+    "h.toml:1: cores: 1000000 cpus (expected at most 65536)"
 )]
 #[case(
     "shape = { packages = 4294967295, nodes = 4294967295, l3s = 4294967295, cores = 4294967295, threads = 4294967295 }",
@@ -81,11 +81,11 @@ use support::tempdir;
 )]
 #[case(
     "shape = {}\n[[cores]]\ncount = 1",
-    "h.toml:2: cores: stands beside shape; expected one of them"
+    "h.toml:2: cores: stands beside shape (expected one of them)"
 )]
 #[case(
     "[[cores]]\nthreads = 0",
-    "h.toml:2: cores.threads: 0; expected at least 1"
+    "h.toml:2: cores.threads: 0 (expected at least 1)"
 )]
 #[case(
     "[[cores]]\nkind = \"fast\"",
@@ -93,7 +93,7 @@ use support::tempdir;
 )]
 #[case(
     "shape = {}\nkinds = [{ name = \"../x\" }]",
-    "h.toml:2: kinds.name: '../x' is no name; expected letters, digits and _"
+    "h.toml:2: kinds.name: '../x' is no name (expected letters, digits and _)"
 )]
 #[case(
     "shape = {}\npci = [{ address = \"41:00.0\" }]",
@@ -168,7 +168,7 @@ fn a_machine_is_a_name_a_file_or_a_directory() {
     std::fs::write(path("bytes"), b"shape = {}\n\xff\n").unwrap();
     assert!(
         error(&path("bytes"))
-            .ends_with("bytes:2: not UTF-8; expected a machine description or a recording")
+            .ends_with("bytes:2: not UTF-8 (expected a machine description or a recording)")
     );
 }
 

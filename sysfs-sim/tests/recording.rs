@@ -121,7 +121,7 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
 #[case(
     "numapin-recording 2\n",
     1,
-    "version '2' of recordings is unknown; expected 1"
+    "version '2' of recordings is unknown (expected 1)"
 )]
 #[case(
     "numapin-recording\n",
@@ -136,9 +136,9 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
 #[case(
     "numapin-recording 1\n\nsys/x\n",
     3,
-    "'sys/x' is no entry; expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/'"
+    "'sys/x' is no entry (expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/')"
 )]
-#[case("numapin-recording 1\n\nsys/x =\n", 3, "'sys/x =' is no entry; ")]
+#[case("numapin-recording 1\n\nsys/x =\n", 3, "'sys/x =' is no entry (")]
 #[case(
     "numapin-recording 1\n\nsys/x = \n",
     3,
@@ -152,7 +152,7 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
 #[case(
     "numapin-recording 1\n\n/etc/x = 1\n",
     3,
-    "path '/etc/x' is absolute; expected one relative to the root of the machine"
+    "path '/etc/x' is absolute (expected one relative to the root of the machine)"
 )]
 #[case(
     "numapin-recording 1\n\nsys/../../x = 1\n",
@@ -228,7 +228,7 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
 #[case(
     "numapin-recording 1\n\na{3-1} = 1\n",
     3,
-    "'3-1' in braces is no range; expected the lower number first"
+    "'3-1' in braces is no range (expected the lower number first)"
 )]
 #[case(
     "numapin-recording 1\n\na{1,} = 1\n",
@@ -264,12 +264,12 @@ sys/devices/system/node/node1/cpu{6-11} -> ../../cpu/cpu{}
 #[case(
     "numapin-recording 1\n\na = \"\\q\"\n",
     3,
-    "unknown escape '\\q'; expected one of "
+    "unknown escape '\\q' (expected one of "
 )]
 #[case(
     "numapin-recording 1\n\na = \"\\x+1\"\n",
     3,
-    "'\\x+1' is no byte; expected two hexadecimal digits"
+    "'\\x+1' is no byte (expected two hexadecimal digits)"
 )]
 #[case(
     "numapin-recording 1\n\na <<\nb = 1\n",

@@ -146,7 +146,7 @@ fn a_lock_or_directory_that_is_a_link_is_not_followed() -> Result<(), Broken> {
     stage.node.write("victim", "precious\n")?;
     symlink(stage.node.at("victim"), stage.node.at("run/numapin/lock"))?;
     let ran = stage.node.run(&APPLY);
-    let line = "ROOT/run/numapin/lock: Too many levels of symbolic links (os error 40)";
+    let line = "ROOT/run/numapin/lock: too many levels of symbolic links";
     assert_eq!((ran.code, &*ran.told), (1, &[line.to_owned()][..]));
     assert_eq!(fs::read_to_string(stage.node.at("victim"))?, "precious\n");
     assert_eq!(stage.node.masks()?, stage.before);
@@ -227,16 +227,13 @@ fn a_number_that_is_used_again_is_another_process() -> Result<(), Broken> {
 #[rstest]
 #[case::full(
     "mount -t tmpfs -o size=4k,mode=755 none $DIR && head -c 4096 /dev/zero > $DIR/x",
-    "No space left on device (os error 28)"
+    "no space left on device"
 )]
 #[case::no_inodes(
     "mount -t tmpfs -o nr_inodes=2,mode=755 none $DIR && : > $DIR/lock",
-    "No space left on device (os error 28)"
+    "no space left on device"
 )]
-#[case::read_only(
-    "mount -t tmpfs -o ro,mode=755 none $DIR",
-    "Read-only file system (os error 30)"
-)]
+#[case::read_only("mount -t tmpfs -o ro,mode=755 none $DIR", "read-only file system")]
 fn a_disk_that_is_full_or_read_only(#[case] mount: &str, #[case] says: &str) -> Result<(), Broken> {
     let unshare = |script: &str| {
         let mut command = Command::new("unshare");

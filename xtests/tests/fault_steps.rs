@@ -22,12 +22,12 @@ fn told(errno: i32, mask: bool) -> &'static str {
         (EINVAL, true) => {
             "could not be set: none of these cpus is online and allowed by the cpuset of the thread's cgroup; "
         }
-        (EPERM, false) => "Operation not permitted (os error 1)",
-        (ESRCH, _) => "No such process (os error 3)",
-        (EIO, _) => "Input/output error (os error 5)",
-        (EINVAL, _) => "Invalid argument (os error 22)",
-        (ENOSPC, _) => "No space left on device (os error 28)",
-        _ => "Read-only file system (os error 30)",
+        (EPERM, false) => "operation not permitted",
+        (ESRCH, _) => "no such process",
+        (EIO, _) => "input/output error",
+        (EINVAL, _) => "invalid argument",
+        (ENOSPC, _) => "no space left on device",
+        _ => "read-only file system",
     }
 }
 

@@ -66,7 +66,7 @@ fn man(command: Option<&str>) -> Result<Vec<u8>, Fault> {
             let found = found.ok_or_else(|| {
                 let names: Vec<_> = whole.get_subcommands().map(Command::get_name).collect();
                 Fault::usage(format!(
-                    "there is no command {name:?} to write a page of: expected one of {}",
+                    "there is no command {name:?} to write a page of (expected one of {})",
                     names.join(", ")
                 ))
             })?;

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use numapin_core::root::reason;
+
 use crate::Answer;
 use crate::args::{Global, Record};
 use crate::fault::{Exit, Fault};
@@ -26,7 +28,7 @@ pub(crate) fn run(global: &Global, args: &Record) -> Result<Answer, Fault> {
         });
     }
     fs::write(&args.file, text)
-        .map_err(|e| Fault::system(format!("{}: {e}", args.file.display())))?;
+        .map_err(|e| Fault::system(format!("{}: {}", args.file.display(), reason(&e))))?;
     Ok(Answer {
         out: String::new(),
         exit: Exit::Done,

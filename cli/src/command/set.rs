@@ -10,7 +10,7 @@ use numapin_core::claims::Lock;
 use numapin_core::guest::pve::passthrough;
 use numapin_core::id::Vmid;
 use numapin_core::policy::{NodeConf, Policy, set_line, unset_line};
-use numapin_core::root::{self, Root};
+use numapin_core::root::{self, Root, reason};
 
 use crate::Answer;
 use crate::args::{Format, Global, Set, Unset};
@@ -113,7 +113,7 @@ fn edit(
     let _lock = Lock::acquire(root, &format!("numapin {command}"), WAIT).map_err(Fault::system)?;
     let path = conf_path(root);
     let fresh = fresh(root, &path);
-    let at = |e: io::Error| Fault::system(format!("{}: {e}", path.display()));
+    let at = |e: io::Error| Fault::system(format!("{}: {}", path.display(), reason(&e)));
     // One left by a killed program: the lock is ours, so nobody on this node is writing it.
     remove(root, &fresh).map_err(at)?;
     let old = root::read_text(&path)?;

@@ -72,7 +72,7 @@ pub(super) fn ask(
 ) -> Result<Result<GuestThreads, Violations>, Fault> {
     let vmid = which.vmid().ok_or_else(|| {
         Fault::usage(
-            "which running guest? expected a VMID, a file named VMID.conf, or --qmp SOCKET",
+            "no running guest is named (expected a VMID, a file named VMID.conf, or --qmp SOCKET)",
         )
     })?;
     let all = Questions { hotpluggable: true };

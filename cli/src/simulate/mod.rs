@@ -15,7 +15,7 @@ use numapin_core::idset::CpuSet;
 use numapin_core::placement::plan;
 use numapin_core::process;
 use numapin_core::report::Report;
-use numapin_core::root::Root;
+use numapin_core::root::{Root, reason};
 use numapin_core::violation::Violations;
 use numapin_qmp_mock::{FakeHost, Mock, Mocks, Script, Threads};
 use numapin_sysfs_sim::Machine;
@@ -290,7 +290,7 @@ impl<'a> Stage<'a> {
         let path = configs.join(format!("{}.conf", sim.vmid));
         fs::create_dir_all(&configs)
             .and_then(|()| fs::write(&path, &sim.config))
-            .map_err(|e| Fault::system(format!("{}: {e}", path.display())))?;
+            .map_err(|e| Fault::system(format!("{}: {}", path.display(), reason(&e))))?;
         Ok(dir)
     }
 
@@ -316,7 +316,8 @@ fn temporary() -> Result<TempDir, Fault> {
         .or_else(|_| builder().tempdir())
         .map_err(|e| {
             Fault::system(format!(
-                "a directory for the simulated machine can't be made: {e}"
+                "a directory for the simulated machine can't be made: {}",
+                reason(&e)
             ))
         })
 }

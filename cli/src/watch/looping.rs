@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use numapin_core::root::reason;
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -113,5 +114,5 @@ fn line(text: String) -> Line {
 }
 
 fn no_signals(error: io::Error) -> Fault {
-    Fault::system(format!("signals can't be waited for: {error}"))
+    Fault::system(format!("signals can't be waited for: {}", reason(&error)))
 }

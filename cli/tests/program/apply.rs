@@ -369,7 +369,8 @@ fn a_file_names_its_guest_by_its_number_only() {
     let mut lab = Lab::rfc();
     let mock = running(&mut lab);
     lab.write("db.conf", CONFIG);
-    let line = "which running guest? expected a VMID, a file named VMID.conf, or --qmp SOCKET";
+    let line =
+        "no running guest is named (expected a VMID, a file named VMID.conf, or --qmp SOCKET)";
     lab.run(&["apply", "./db.conf"]).refused(2, line);
     assert_eq!(vcpus(&lab, &mock), ["0-31"; 4]);
     lab.write("100.conf", CONFIG);

@@ -99,7 +99,7 @@ fn nothing_online_is_no_host() {
     lab.write("sys/devices/system/cpu/online", "\n");
     lab.run(&["topology"]).refused(
         2,
-        "ROOT/sys/devices/system/cpu: no online cpu found; expected the /sys of a Linux host (devices/system/cpu/online, or \
+        "ROOT/sys/devices/system/cpu: no online cpu found (expected the /sys of a Linux host: devices/system/cpu/online, or \
          directories cpu0, cpu1, ...)",
     );
 }
@@ -121,7 +121,7 @@ fn a_directory_in_place_of_a_file(#[case] file: &str) {
 #[case::distance(
     "node/node0/distance",
     "10 16\n",
-    "\"10 16\" has 2 distances (expected 4, one for each online node); every distance counts as unknown"
+    "\"10 16\" has 2 distances (expected 4, one for each online host node); every distance counts as unknown"
 )]
 #[case::memory("node/node1/meminfo", "Node 1 MemTotal: lots kB\n", "")]
 #[case::package("cpu/cpu0/topology/physical_package_id", "zero\n", "")]
@@ -169,7 +169,7 @@ fn a_cpuset_that_cannot_be_read_is_refused() {
 #[case::no_machine(
     "provenance = \"x\"\n",
     "1",
-    "neither shape nor cores; expected a machine description or a recording"
+    "neither shape nor cores (expected a machine description or a recording)"
 )]
 #[case::too_many(
     "shape = { packages = 1, nodes = 1, l3s = 1, cores = 0, threads = 1 }\n",
@@ -184,12 +184,12 @@ fn a_cpuset_that_cannot_be_read_is_refused() {
 #[case::no_version(
     "numapin-recording 99\n",
     "1",
-    "version '99' of recordings is unknown; expected 1"
+    "version '99' of recordings is unknown (expected 1)"
 )]
 #[case::no_entry(
     "numapin-recording 1\n\nsys/devices\n",
     "3",
-    "'sys/devices' is no entry; expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/'"
+    "'sys/devices' is no entry (expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/')"
 )]
 #[case::outside(
     "numapin-recording 1\n\nsys/../../etc/passwd = x\n",
@@ -253,7 +253,7 @@ fn a_recording_without_a_host_is_told_by_the_reader() {
     let run = numapin_in(dir.path(), ["simulate", "--host", "host.txt"]).ended(2);
     assert!(
         run.err
-            .contains("devices/system/cpu: no online cpu found; expected the /sys of a Linux host"),
+            .contains("devices/system/cpu: no online cpu found (expected the /sys of a Linux host"),
         "{}",
         run.err
     );
@@ -265,7 +265,7 @@ fn bytes_that_are_no_text() {
     let dir = directory();
     fs::write(dir.path().join("host.txt"), b"provenance = \"\"\n# \xff\n")
         .expect("it can be written");
-    let line = "host.txt:2: not UTF-8; expected a machine description or a recording";
+    let line = "host.txt:2: not UTF-8 (expected a machine description or a recording)";
     numapin_in(dir.path(), ["simulate", "--host", "host.txt"]).refused(2, line);
 }
 

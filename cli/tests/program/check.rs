@@ -32,11 +32,11 @@ fn every_reason_is_told() {
          numa1: cpus=1-2,hostnodes=7,memory=512,policy=bind\npinning: numa\n",
     );
     let reasons = [
-        "virtual node 0 names several host nodes (\"0-1\"); expected exactly one, or none (write one hostnodes value, or one \
+        "virtual node 0 names several host nodes (\"0-1\") (expected exactly one, or none: write one hostnodes value, or one \
          numaN line for each host node)",
-        "vcpu(s) 1 are in virtual node 0 and again in virtual node 1; expected each vcpu once",
+        "vcpu(s) 1 are in virtual node 0 and again in virtual node 1 (expected each vcpu once)",
         "virtual node 0 names vcpu(s) 9, but the guest has only 4 vcpus (sockets x cores): 0 to 3",
-        "vcpu(s) 3 are in no virtual node; expected each of the 4 vcpus (sockets x cores) once in the cpus of a numaN line",
+        "vcpu(s) 3 are in no virtual node (expected each of the 4 vcpus, sockets x cores, once in the cpus of a numaN line)",
     ];
     let run = lab.run(&["check", "100"]).quiet(3);
     let (head, list) = run.out.split_once('\n').expect("lines");

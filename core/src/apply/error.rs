@@ -6,6 +6,7 @@ use crate::id::{Pid, Tid, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::process::{ProcessError, ThreadKind};
 use crate::report::Report;
+use crate::root::reason;
 
 /// Why a mask could not be set or read.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +21,7 @@ pub enum AffinityError {
     #[error("none of these cpus is online and allowed by the cpuset of the thread's cgroup")]
     NothingUsable,
     /// Anything else.
-    #[error(transparent)]
+    #[error("{}", reason(.0))]
     System(#[from] io::Error),
 }
 

@@ -24,7 +24,7 @@ pub enum HostError {
     },
     /// No CPU is described.
     #[error(
-        "{}: no online cpu found; expected the /sys of a Linux host (devices/system/cpu/online, or directories cpu0, cpu1, ...)",
+        "{}: no online cpu found (expected the /sys of a Linux host: devices/system/cpu/online, or directories cpu0, cpu1, ...)",
         path.display()
     )]
     NoCpu {
@@ -48,7 +48,7 @@ pub enum Problem {
         expected: &'static str,
     },
     /// A row of distances with fewer columns than there are online nodes.
-    #[error("{found:?} has {columns} distances (expected {nodes}, one for each online node)")]
+    #[error("{found:?} has {columns} distances (expected {nodes}, one for each online host node)")]
     ShortRow {
         /// What is there.
         found: String,
@@ -58,7 +58,7 @@ pub enum Problem {
         nodes: usize,
     },
     /// A row of distances in which another node is nearer than the node itself.
-    #[error("{found:?} says that another node is nearer to host node {node} than itself")]
+    #[error("{found:?} says that another host node is nearer to host node {node} than itself")]
     NotNearest {
         /// What is there.
         found: String,
@@ -66,7 +66,7 @@ pub enum Problem {
         node: crate::id::NodeId,
     },
     /// A file that other nodes have.
-    #[error("absent, though other nodes have it")]
+    #[error("absent, though other host nodes have it")]
     Absent,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::reply::ReplyError;
 use super::wire::WireError;
+use crate::root::reason;
 
 /// Why QMP gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +194,7 @@ impl fmt::Display for Told<'_> {
             QmpErrorKind::BadReply { command, source } => {
                 write!(f, "the answer to {command} can't be used: {source}")
             }
-            QmpErrorKind::Io { step, source } => write!(f, "{step}: {source}"),
+            QmpErrorKind::Io { step, source } => write!(f, "{step}: {}", reason(source)),
         }
     }
 }

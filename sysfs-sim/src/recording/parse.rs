@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str) -> Result<Recording, Wrong> {
             return Err((
                 1,
                 format!(
-                    "version '{other}' of recordings is unknown; expected {VERSION}",
+                    "version '{other}' of recordings is unknown (expected {VERSION})",
                     other = shown(other)
                 ),
             ));
@@ -172,7 +172,7 @@ fn paths(line: &str) -> Result<(Paths, Rest<'_>), String> {
         Rest::File(text)
     } else {
         return Err(format!(
-            "'{line}' is no entry; expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/'",
+            "'{line}' is no entry (expected 'PATH = TEXT', 'PATH -> TARGET', 'PATH <<' or 'PATH/')",
             line = shown(line)
         ));
     };
@@ -278,7 +278,7 @@ fn alternative(text: &str) -> Result<Alternative, String> {
     match as_range(text) {
         Some((first, last)) if first < last => Ok(Alternative::Numbers(first, last)),
         Some(_) => Err(format!(
-            "'{text}' in braces is no range; expected the lower number first",
+            "'{text}' in braces is no range (expected the lower number first)",
             text = shown(text)
         )),
         None if text.is_empty() => Err("an empty alternative in braces".to_owned()),

@@ -44,7 +44,7 @@ pub(super) fn unquote(text: &str) -> Result<(Vec<u8>, &str), String> {
                         .and_then(|d| u8::from_str_radix(d, 16).ok());
                     bytes.push(byte.ok_or_else(|| {
                         format!(
-                            "'\\x{digits}' is no byte; expected two hexadecimal digits",
+                            "'\\x{digits}' is no byte (expected two hexadecimal digits)",
                             digits = shown(&digits)
                         )
                     })?);
@@ -52,14 +52,14 @@ pub(super) fn unquote(text: &str) -> Result<(Vec<u8>, &str), String> {
                 other => {
                     let other = shown(&other.map(String::from).unwrap_or_default());
                     return Err(format!(
-                        "unknown escape '\\{other}'; expected one of \\n \\t \\r \\0 \\\" \\\\ \\xNN"
+                        "unknown escape '\\{other}' (expected one of \\n \\t \\r \\0 \\\" \\\\ \\xNN)"
                     ));
                 }
             },
             ' '..='~' => bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
             _ => {
                 return Err(format!(
-                    "the character '{}' in quotes; expected an escape",
+                    "the character '{}' in quotes (expected an escape)",
                     c.escape_default()
                 ));
             }

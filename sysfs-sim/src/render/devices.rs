@@ -63,7 +63,7 @@ pub(super) fn check(host: &Host, layout: &Layout) -> Result<(), Error> {
     let mut names = BTreeSet::new();
     for Kind { name, .. } in &host.kinds {
         if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            let what = format!("'{name}' is no name; expected letters, digits and _");
+            let what = format!("'{name}' is no name (expected letters, digits and _)");
             return Err(Error::description("kinds.name", what));
         }
         if !names.insert(name) {

@@ -49,7 +49,7 @@ impl Lab {
             None => HOSTS[0],
             Some(name) => LabHost::named(&name).ok_or_else(|| {
                 let names = HOSTS.map(|host| host.name).join(", ");
-                format!("NUMAPIN_LAB_HOST is {name:?}; expected one of {names}")
+                format!("NUMAPIN_LAB_HOST is {name:?} (expected one of {names})")
             })?,
         };
         let dir = match env::var_os("NUMAPIN_LAB") {

@@ -91,6 +91,9 @@ fn error_texts_follow_one_style() {
                 if text.trim().is_empty() {
                     wrong("says something");
                 }
+                if text.contains("; expected") {
+                    wrong("says in brackets what was expected");
+                }
             }
         }
         found
@@ -105,6 +108,10 @@ fn error_texts_follow_one_style() {
                 "#[error(\"failed to open {0}\")] struct A;",
             ),
             ("core/src/x.rs", "#[error(\"\")] struct A;"),
+            (
+                "core/src/x.rs",
+                "#[error(\"{0} is odd; expected even\")] struct A;",
+            ),
         ],
     );
     held(&breaches(&sample(
@@ -121,4 +128,68 @@ fn error_texts_follow_one_style() {
         "only {} error texts were found",
         texts.len()
     );
+}
+
+/// What is written in English, and is no message: help texts, descriptions of the schema and of metrics, a paragraph.
+const PROSE: [&str; 7] = [
+    "cli/src/args.rs",
+    "cli/src/render/prometheus.rs",
+    "cli/src/render/json/schema.rs",
+    "cli/src/simulate/estimate.rs",
+    "core/src/idset/schema.rs",
+    "core/src/placement/cost.rs",
+    "core/src/placement/fraction.rs",
+];
+
+#[test]
+fn all_that_is_told_has_one_voice() {
+    fn breaches(sources: &[Source]) -> Vec<String> {
+        let told = |s: &&Source| {
+            let ours = ["core/src/", "cli/src/", "sysfs-sim/src/"];
+            ours.iter().any(|folder| s.path.starts_with(folder)) && !PROSE.contains(&&*s.path)
+        };
+        let mut found = Vec::new();
+        for source in sources.iter().filter(told) {
+            for tokens in source.tokens.windows(3).filter(|tokens| !tokens[2].test) {
+                let token = &tokens[2];
+                let text = token.string().unwrap_or_default();
+                // Comments of the documentation are texts of attributes.
+                let comment = tokens[0].text == "doc" && tokens[1].text == "=";
+                if comment || text.split_whitespace().count() < 3 {
+                    continue;
+                }
+                let mut wrong = |why: &str| {
+                    found.push(format!("{}:{}: {text:?}: {why}", source.path, token.line));
+                };
+                let end = text.trim_end_matches("\\n").trim_end();
+                if end.ends_with(['.', '!']) && !end.ends_with("..") {
+                    wrong("ends without a full stop");
+                }
+                let lower = text.to_lowercase();
+                if ["failed to", "unable to", "cannot ", "sorry"]
+                    .iter()
+                    .any(|word| lower.contains(word))
+                {
+                    wrong("says what is wrong, in plain words");
+                }
+                if lower.contains("; expected") {
+                    wrong("says in brackets what was expected");
+                }
+            }
+        }
+        found
+    }
+    law(
+        breaches,
+        &[
+            ("cli/src/x.rs", "fn f() { g(\"it is odd.\") }"),
+            ("cli/src/x.rs", "fn f() { g(\"failed to open it\") }"),
+            ("core/src/x.rs", "fn f() { g(\"it cannot be\") }"),
+            ("sysfs-sim/src/x.rs", "fn f() { g(\"{x}; expected a y\") }"),
+        ],
+    );
+    held(&breaches(&sample(
+        "cli/src/x.rs",
+        "fn f() { g(\"it is odd (expected even)\") }",
+    )));
 }

@@ -79,7 +79,7 @@ fn a_directory_without_cpus_is_no_host() {
     let tree = Tree::new().file("sys/x", "");
     assert_eq!(
         tree.error(),
-        "sys/devices/system/cpu: no online cpu found; expected the /sys of a Linux host (devices/system/cpu/online, or \
+        "sys/devices/system/cpu: no online cpu found (expected the /sys of a Linux host: devices/system/cpu/online, or \
          directories cpu0, cpu1, ...)"
     );
 }

@@ -81,7 +81,7 @@ fn a_bad_row_of_distances_is_told() {
     assert_eq!(
         tree.warnings(),
         [
-            "sys/devices/system/node/node0/distance: \"10\" has 1 distances (expected 2, one for each online node); \
+            "sys/devices/system/node/node0/distance: \"10\" has 1 distances (expected 2, one for each online host node); \
              every distance counts as unknown"
         ]
     );
@@ -89,7 +89,7 @@ fn a_bad_row_of_distances_is_told() {
     assert_eq!(
         tree.warnings(),
         [
-            "sys/devices/system/node/node1/distance: absent, though other nodes have it; every distance counts as unknown"
+            "sys/devices/system/node/node1/distance: absent, though other host nodes have it; every distance counts as unknown"
         ]
     );
 }
