@@ -138,8 +138,7 @@ pub fn write_list<I: Id>(set: &IdSet<I>, f: &mut fmt::Formatter<'_>) -> fmt::Res
 pub fn format_mask<I: Id>(set: &IdSet<I>, bits: usize) -> String {
     let needed = set.last().map_or(0, |id| id.index() + 1).max(bits).max(1);
     let groups = needed.div_ceil(32);
-    let group =
-        |n: usize| (set.words().get(n / 2).copied().unwrap_or(0) >> (32 * (n % 2))) & 0xffff_ffff;
+    let group = |n: usize| (set.word(n / 2) >> (32 * (n % 2))) & 0xffff_ffff;
     // The kernel pads the first group only to the bits it has: a machine of 4 bits prints "f".
     let first_digits = (needed - (groups - 1) * 32).div_ceil(4);
     let mut text = format!("{:0first_digits$x}", group(groups - 1));

@@ -1,4 +1,5 @@
-//! Sets of ids as words of bits: no fixed limit on the number of CPUs, cheap unions and intersections.
+//! Sets of ids as words of bits: no fixed limit on the number of CPUs, cheap unions and intersections. A set has words only from
+//! its lowest id to its highest, so that the two threads of a core cost the same whether they are CPUs 0 and 1 or 8,190 and 8,191.
 
 #[cfg(feature = "schema")]
 mod schema;
@@ -24,47 +25,41 @@ const BITS: usize = u64::BITS as usize;
 
 /// An ordered set of ids. Prints, parses and serialises in the kernel's list form ("0-3,16-19").
 ///
-/// The last word is never zero, so equal sets have equal words.
+/// Neither the first word nor the last is ever zero, and the empty set begins at 0, so equal sets have equal words.
 pub struct IdSet<I> {
-    words: Vec<u64>,
+    /// How many words of zeros would come before the first one.
+    base: usize,
+    words: Box<[u64]>,
     kind: PhantomData<I>,
 }
 
 impl<I: Id> IdSet<I> {
     /// The empty set.
     #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            words: Vec::new(),
-            kind: PhantomData,
-        }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// A set made of words of 64 bits, the lowest ids first.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {
-        let mut set = Self {
-            words,
-            kind: PhantomData,
-        };
-        set.trim();
-        set
+        Self::trimmed(0, words)
     }
 
-    /// The words of 64 bits, the lowest ids first; the last one is not zero.
+    /// The word of 64 bits that holds the ids from `64 * n` on, as bits from the lowest up.
     #[must_use]
-    pub fn words(&self) -> &[u64] {
-        &self.words
+    pub fn word(&self, n: usize) -> u64 {
+        let inside = n.checked_sub(self.base).and_then(|n| self.words.get(n));
+        inside.copied().unwrap_or(0)
     }
 
     /// Puts an id in; false if it was there already.
     pub fn insert(&mut self, id: I) -> bool {
         let (word, bit) = place(id);
-        if word >= self.words.len() {
-            self.words.resize(word + 1, 0);
-        }
-        let new = self.words[word] & bit == 0;
-        self.words[word] |= bit;
+        self.reach(word, word);
+        let word = &mut self.words[word - self.base];
+        let new = *word & bit == 0;
+        *word |= bit;
         new
     }
 
@@ -74,9 +69,7 @@ impl<I: Id> IdSet<I> {
             return;
         }
         let ((low, _), (high, _)) = (place(first), place(last));
-        if high >= self.words.len() {
-            self.words.resize(high + 1, 0);
-        }
+        self.reach(low, high);
         for word in low..=high {
             let from = if word == low { first.index() % BITS } else { 0 };
             let to = if word == high {
@@ -84,16 +77,16 @@ impl<I: Id> IdSet<I> {
             } else {
                 BITS - 1
             };
-            self.words[word] |= (u64::MAX >> (BITS - 1 - (to - from))) << from;
+            self.words[word - self.base] |= (u64::MAX >> (BITS - 1 - (to - from))) << from;
         }
     }
 
     /// Takes an id out; false if it was not there.
     pub fn remove(&mut self, id: I) -> bool {
         let (word, bit) = place(id);
-        let there = self.words.get(word).is_some_and(|w| w & bit != 0);
+        let there = self.word(word) & bit != 0;
         if there {
-            self.words[word] &= !bit;
+            self.words[word - self.base] &= !bit;
             self.trim();
         }
         there
@@ -103,7 +96,7 @@ impl<I: Id> IdSet<I> {
     #[must_use]
     pub fn contains(&self, id: I) -> bool {
         let (word, bit) = place(id);
-        self.words.get(word).is_some_and(|w| w & bit != 0)
+        self.word(word) & bit != 0
     }
 
     /// How many ids are in the set.
@@ -128,7 +121,7 @@ impl<I: Id> IdSet<I> {
     #[must_use]
     pub fn last(&self) -> Option<I> {
         let top = self.words.last()?;
-        let index = self.words.len() * BITS - 1 - top.leading_zeros() as usize;
+        let index = self.end() * BITS - 1 - top.leading_zeros() as usize;
         Some(I::from_index(index))
     }
 
@@ -136,22 +129,20 @@ impl<I: Id> IdSet<I> {
     pub fn iter(&self) -> impl Iterator<Item = I> + '_ {
         self.words
             .iter()
-            .enumerate()
-            .flat_map(|(i, word)| Bits {
+            .zip(self.base..)
+            .flat_map(|(word, n)| Bits {
                 word: *word,
-                base: i * BITS,
+                base: n * BITS,
             })
             .map(I::from_index)
     }
 
     /// The ids as ranges from first to last, ascending and as long as possible.
     pub fn runs(&self) -> impl Iterator<Item = (I, I)> + '_ {
-        let mut next = 0;
+        let mut next = self.base * BITS;
         std::iter::from_fn(move || {
             let first = self.next_bit(next, false)?;
-            let end = self
-                .next_bit(first, true)
-                .unwrap_or(self.words.len() * BITS);
+            let end = self.next_bit(first, true).unwrap_or(self.end() * BITS);
             next = end;
             Some((I::from_index(first), I::from_index(end - 1)))
         })
@@ -160,49 +151,35 @@ impl<I: Id> IdSet<I> {
     /// Ids in either set.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let (long, short) = if self.words.len() >= other.words.len() {
-            (self, other)
-        } else {
-            (other, self)
-        };
-        let mut words = long.words.clone();
-        for (w, o) in words.iter_mut().zip(&short.words) {
-            *w |= o;
+        let mut union = self.clone();
+        if !other.is_empty() {
+            union.reach(other.base, other.end() - 1);
+            for (n, word) in (other.base..).zip(&other.words) {
+                union.words[n - union.base] |= word;
+            }
         }
-        Self {
-            words,
-            kind: PhantomData,
-        }
+        union
     }
 
     /// Ids in both sets.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        Self::from_words(
-            self.words
-                .iter()
-                .zip(&other.words)
-                .map(|(a, b)| a & b)
-                .collect(),
-        )
+        let base = self.base.max(other.base);
+        Self::trimmed(base, self.pairs(other).map(|(a, b)| a & b).collect())
     }
 
     /// Ids in this set and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let mut words = self.words.clone();
-        for (w, o) in words.iter_mut().zip(&other.words) {
-            *w &= !o;
-        }
-        Self::from_words(words)
+        let words = (self.base..).zip(&self.words);
+        let left = words.map(|(n, word)| word & !other.word(n));
+        Self::trimmed(self.base, left.collect())
     }
 
     /// How many ids are in both sets.
     #[must_use]
     pub fn common(&self, other: &Self) -> usize {
-        self.words
-            .iter()
-            .zip(&other.words)
+        self.pairs(other)
             .map(|(a, b)| (a & b).count_ones() as usize)
             .sum()
     }
@@ -210,26 +187,29 @@ impl<I: Id> IdSet<I> {
     /// Whether every id of this set is in the other.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.words.len() <= other.words.len()
-            && self
-                .words
-                .iter()
-                .zip(&other.words)
-                .all(|(a, b)| a & !b == 0)
+        let mut words = (self.base..).zip(&self.words);
+        words.all(|(n, word)| word & !other.word(n) == 0)
     }
 
     /// Whether the sets have no id in common.
     #[must_use]
     pub fn is_disjoint(&self, other: &Self) -> bool {
-        self.words.iter().zip(&other.words).all(|(a, b)| a & b == 0)
+        self.pairs(other).all(|(a, b)| a & b == 0)
+    }
+
+    /// The words of both sets where both have some, the lowest ids first.
+    fn pairs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (u64, u64)> + 'a {
+        let base = self.base.max(other.base);
+        let from = |set: &'a Self| set.words.get(base - set.base..).unwrap_or_default().iter();
+        from(self).copied().zip(from(other).copied())
     }
 
     /// The first bit from `from` on that is set, or that is `clear`; `None` behind the last word.
     fn next_bit(&self, from: usize, clear: bool) -> Option<usize> {
         let flip = if clear { u64::MAX } else { 0 };
         let mut above = u64::MAX << (from % BITS);
-        for (n, word) in self.words.iter().enumerate().skip(from / BITS) {
-            let bits = (word ^ flip) & above;
+        for n in from / BITS..self.end() {
+            let bits = (self.word(n) ^ flip) & above;
             if bits != 0 {
                 return Some(n * BITS + bits.trailing_zeros() as usize);
             }
@@ -238,9 +218,49 @@ impl<I: Id> IdSet<I> {
         None
     }
 
+    /// Where the words end: the first one behind them.
+    fn end(&self) -> usize {
+        self.base + self.words.len()
+    }
+
+    /// Makes room for the words from `low` to `high`.
+    fn reach(&mut self, low: usize, high: usize) {
+        if self.base <= low && high < self.end() {
+            return;
+        }
+        let (low, high) = match self.is_empty() {
+            true => (low, high),
+            false => (low.min(self.base), high.max(self.end() - 1)),
+        };
+        let mut words = vec![0; high + 1 - low];
+        for (n, word) in (self.base..).zip(&self.words) {
+            words[n - low] = *word;
+        }
+        self.base = low;
+        self.words = words.into();
+    }
+
+    /// A set of words that begin at `base`, with what is needed of them.
+    fn trimmed(base: usize, words: Vec<u64>) -> Self {
+        let mut set = Self {
+            base,
+            words: words.into(),
+            kind: PhantomData,
+        };
+        set.trim();
+        set
+    }
+
     fn trim(&mut self) {
-        while self.words.last() == Some(&0) {
-            self.words.pop();
+        let used = |word: &u64| *word != 0;
+        let Some(first) = self.words.iter().position(used) else {
+            *self = Self::new();
+            return;
+        };
+        let last = self.words.iter().rposition(used).unwrap_or(first);
+        if last - first + 1 < self.words.len() {
+            self.words = self.words[first..=last].into();
+            self.base += first;
         }
     }
 }
@@ -270,6 +290,7 @@ fn place<I: Id>(id: I) -> (usize, u64) {
 impl<I> Clone for IdSet<I> {
     fn clone(&self) -> Self {
         Self {
+            base: self.base,
             words: self.words.clone(),
             kind: PhantomData,
         }
@@ -279,7 +300,8 @@ impl<I> Clone for IdSet<I> {
 impl<I> Default for IdSet<I> {
     fn default() -> Self {
         Self {
-            words: Vec::new(),
+            base: 0,
+            words: Box::default(),
             kind: PhantomData,
         }
     }
@@ -287,7 +309,7 @@ impl<I> Default for IdSet<I> {
 
 impl<I> PartialEq for IdSet<I> {
     fn eq(&self, other: &Self) -> bool {
-        self.words == other.words
+        (self.base, &self.words) == (other.base, &other.words)
     }
 }
 
@@ -295,7 +317,7 @@ impl<I> Eq for IdSet<I> {}
 
 impl<I> Hash for IdSet<I> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.words.hash(state);
+        (self.base, &self.words).hash(state);
     }
 }
 

@@ -23,6 +23,18 @@ fn taking_the_last_id_out_leaves_equal_words() {
 }
 
 #[test]
+fn a_set_has_words_only_where_its_ids_are() {
+    let mut s = set(&[8190, 8191]);
+    assert_eq!((s.base, s.words.len()), (127, 1));
+    s.insert(CpuId(64));
+    assert_eq!((s.base, s.words.len()), (1, 127));
+    s.remove(CpuId(64));
+    assert_eq!(s, set(&[8190, 8191]));
+    assert_eq!(s.intersection(&set(&[1])).base, 0);
+    assert_eq!([s.word(0), s.word(127), s.word(128)], [0, 3 << 62, 0]);
+}
+
+#[test]
 fn sets_order_by_their_lowest_ids() {
     let mut sets = [set(&[1]), set(&[0, 9]), set(&[0, 2, 3]), set(&[])];
     sets.sort();
@@ -44,6 +56,22 @@ proptest! {
         prop_assert_eq!(x.cmp(&y), a.cmp(&b));
         let runs = x.runs().flat_map(|(first, last)| first.0..=last.0);
         prop_assert!(runs.eq(a.iter().map(|i| u32::from(*i))));
+    }
+
+    #[test]
+    fn what_is_put_in_and_taken_out_comes_to_the_same(
+        ids in prop::collection::vec((any::<bool>(), 0_u32..700), 0..60),
+    ) {
+        let mut x = CpuSet::new();
+        let mut y = std::collections::BTreeSet::new();
+        for (put, id) in ids {
+            match put {
+                true => prop_assert_eq!(x.insert(CpuId(id)), y.insert(id)),
+                false => prop_assert_eq!(x.remove(CpuId(id)), y.remove(&id)),
+            }
+            prop_assert_eq!(&x, &y.iter().map(|id| CpuId(*id)).collect());
+            prop_assert_eq!((x.first(), x.last()), (y.first().map(|i| CpuId(*i)), y.last().map(|i| CpuId(*i))));
+        }
     }
 
     #[test]
