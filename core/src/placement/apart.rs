@@ -3,6 +3,7 @@
 //! All items but `distance` add up over virtual nodes then. The bound of a partial choice adds, for those still to be placed,
 //! the cheapest host nodes that are left, each with its distances to those in use and with half the distances to its nearest
 //! neighbours: a sum over pairs counts each pair from both ends. All costs are counted twice here, so that halves are whole.
+//! Distances are added as they are, and become a cost once for each host node: costs can be wide numbers.
 
 use super::cost::Item;
 use super::inner::Inner;
@@ -23,16 +24,20 @@ pub(super) struct Apart<W> {
     /// The host node with the number of a virtual node.
     own: Vec<Option<usize>>,
     renumbered: W,
-    /// What the distance of two host nodes costs.
-    distance: Vec<Vec<W>>,
-    /// The other host nodes by distance, each with half of that cost.
-    near: Vec<Vec<(W, usize)>>,
-    /// What the distances of a host node to those in use cost.
-    to_used: Vec<W>,
+    /// How far apart two host nodes are; a host node from itself: 0.
+    distance: Vec<Vec<u64>>,
+    /// The other host nodes by distance.
+    near: Vec<Vec<(u64, usize)>>,
+    /// The sum of the distances of a host node to those in use.
+    to_used: Vec<u64>,
+    /// Half of what distances cost.
+    halves: Halves<W>,
     used: Vec<bool>,
     row: Vec<usize>,
     /// The cost so far, by how many are placed.
     costs: Vec<W>,
+    /// What the distances of each free host node cost at least.
+    shares: Vec<u64>,
     scratch: Vec<W>,
     matrix: Vec<Vec<Option<W>>>,
     work: u64,
@@ -56,13 +61,9 @@ impl<W: Number> Apart<W> {
             let id = problem.vnodes[v].id.0;
             problem.index.position(crate::id::NodeId(id))
         };
-        let one = scale.one(Item::Distance);
-        let weighed = |a: usize, b: usize| match a == b {
-            true => W::nothing(),
-            false => one.times(problem.distance(a, b)),
-        };
-        let half: Vec<Vec<W>> = (0..count)
-            .map(|a| (0..count).map(|b| weighed(a, b)).collect())
+        let apart = |a: usize, b: usize| if a == b { 0 } else { problem.distance(a, b) };
+        let distance: Vec<Vec<u64>> = (0..count)
+            .map(|a| (0..count).map(|b| apart(a, b)).collect())
             .collect();
         let mut base = twice(&nowhere(problem, scale));
         let used: Vec<bool> = (0..count).map(|n| task.fixed.contains_key(&n)).collect();
@@ -80,17 +81,12 @@ impl<W: Number> Apart<W> {
                     base.add(&twice(&scale.one(Item::SharedNodes)));
                 }
             }
-            for m in task.fixed.keys().filter(|m| *m < n) {
-                base.add(&twice(&half[*n][*m]));
-            }
+            let between = task.fixed.keys().filter(|m| *m < n);
+            let sum: u64 = between.map(|m| distance[*n][*m]).sum();
+            base.add(&scale.of(Item::Distance, 2 * sum));
         }
-        let to_used = |n: usize| {
-            let mut sum = W::nothing();
-            for m in task.fixed.keys() {
-                sum.add(&twice(&half[n][*m]));
-            }
-            sum
-        };
+        let to_used = |n: usize| task.fixed.keys().map(|m| distance[n][*m]).sum();
+        let to_used: Vec<u64> = (0..count).map(to_used).collect();
         let mut kinds: Vec<_> = task.free.iter().map(|v| class(problem, *v)).collect();
         kinds.sort_unstable();
         kinds.dedup();
@@ -121,7 +117,7 @@ impl<W: Number> Apart<W> {
         let single: Vec<Vec<Option<W>>> = single.collect();
         let near = (0..count).map(|n| {
             let others = (0..count).filter(|m| *m != n && single.iter().any(|s| s[*m].is_some()));
-            let mut near: Vec<(W, usize)> = others.map(|m| (half[n][m].clone(), m)).collect();
+            let mut near: Vec<(u64, usize)> = others.map(|m| (distance[n][m], m)).collect();
             near.sort_unstable();
             near
         });
@@ -135,14 +131,13 @@ impl<W: Number> Apart<W> {
             near: near.collect(),
             own: task.free.iter().map(|v| own(*v)).collect(),
             renumbered,
-            distance: half
-                .iter()
-                .map(|row| row.iter().map(twice).collect())
-                .collect(),
-            to_used: (0..count).map(to_used).collect(),
+            halves: Halves::new(scale.one(Item::Distance), &distance, problem.vnodes.len()),
+            distance,
+            to_used,
             used,
             row: Vec::new(),
             costs: vec![base],
+            shares: Vec::new(),
             scratch: Vec::new(),
             matrix: Vec::new(),
             work: 0,
@@ -151,14 +146,57 @@ impl<W: Number> Apart<W> {
         })
     }
 
-    /// Half the cost of the distances of a host node to its nearest `count` neighbours that are free.
-    fn nearest(&self, node: usize, count: usize) -> W {
-        let mut sum = W::nothing();
-        let free = self.near[node].iter().filter(|(_, m)| !self.used[*m]);
-        for (cost, _) in free.take(count) {
-            sum.add(cost);
+    /// For each host node the distances that it counts at least if it is taken, with `others` more beside it: from both ends to
+    /// those in use, from its own end to its nearest free neighbours.
+    fn share_distances(&mut self, others: usize) {
+        self.shares.clear();
+        for (node, near) in self.near.iter().enumerate() {
+            let mut share = 2 * self.to_used[node];
+            if !self.used[node] {
+                let free = near.iter().filter(|(_, m)| !self.used[*m]);
+                share += free.take(others).map(|(distance, _)| distance).sum::<u64>();
+            }
+            self.shares.push(share);
         }
-        sum
+    }
+
+    /// What a virtual node of a class costs at least on a host node; `None`: it can't be there.
+    fn least(&self, class: usize, node: usize) -> Option<W> {
+        let mut cost = self.single[class][node]
+            .as_ref()
+            .filter(|_| !self.used[node])?
+            .clone();
+        self.halves.add_to(&mut cost, self.shares[node]);
+        Some(cost)
+    }
+}
+
+/// Half of what a sum of distances costs, known beforehand for the sums of usual hosts: a distance of the kernel is below 256.
+struct Halves<W> {
+    one: W,
+    known: Vec<W>,
+}
+
+impl<W: Number> Halves<W> {
+    /// Known up to the highest sum from one host node to `count` others, from both ends, but for no more than 4,096.
+    fn new(one: W, distance: &[Vec<u64>], count: usize) -> Self {
+        let farthest = distance.iter().flatten().max().copied().unwrap_or(0);
+        let highest = farthest.saturating_mul(2 * count as u64).min(4096);
+        let mut known = vec![W::nothing()];
+        for n in 0..usize::try_from(highest).unwrap_or(0) {
+            known.push(known[n].plus(&one));
+        }
+        Self { one, known }
+    }
+
+    fn add_to(&self, cost: &mut W, distances: u64) {
+        let known = usize::try_from(distances)
+            .ok()
+            .and_then(|n| self.known.get(n));
+        match known {
+            Some(known) => cost.add(known),
+            None => cost.add(&self.one.times(distances)),
+        }
     }
 }
 
@@ -182,7 +220,7 @@ impl<W: Number> Space for Apart<W> {
         if let Some(single) = &self.single[self.classes[v]][node] {
             cost.add(single);
         }
-        cost.add(&self.to_used[node]);
+        self.halves.add_to(&mut cost, 2 * self.to_used[node]);
         if self.own[v] != Some(node) {
             cost.add(&self.renumbered);
         }
@@ -190,7 +228,7 @@ impl<W: Number> Space for Apart<W> {
         self.row.push(node);
         self.used[node] = true;
         for (sum, distance) in self.to_used.iter_mut().zip(&self.distance[node]) {
-            sum.add(distance);
+            *sum += distance;
         }
     }
 
@@ -199,7 +237,7 @@ impl<W: Number> Space for Apart<W> {
         self.costs.pop();
         self.used[node] = false;
         for (sum, distance) in self.to_used.iter_mut().zip(&self.distance[node]) {
-            sum.sub(distance);
+            *sum -= distance;
         }
     }
 
@@ -216,6 +254,7 @@ impl<W: Number> Space for Apart<W> {
         self.work += (self.used.len() * (8 + self.classes.len()) * size_of::<W>() / 8) as u64;
         let others = (self.classes.len() - placed).saturating_sub(1);
         let mut bound = self.costs[placed].clone();
+        self.share_distances(others);
         let mut scratch = std::mem::take(&mut self.scratch);
         for (class, left) in self.left[placed]
             .iter()
@@ -223,14 +262,7 @@ impl<W: Number> Space for Apart<W> {
             .filter(|(_, left)| **left > 0)
         {
             scratch.clear();
-            for (node, single) in self.single[class].iter().enumerate() {
-                if let (false, Some(single)) = (self.used[node], single) {
-                    let mut cost = self.nearest(node, others);
-                    cost.add(single);
-                    cost.add(&self.to_used[node]);
-                    scratch.push(cost);
-                }
-            }
+            scratch.extend((0..self.used.len()).filter_map(|node| self.least(class, node)));
             if scratch.len() < *left {
                 self.scratch = scratch;
                 return None;
@@ -259,25 +291,18 @@ impl<W: Number> Space for Apart<W> {
             return None;
         }
         self.work += (self.used.len() * rows * rows * size_of::<W>() / 2) as u64;
+        self.share_distances(rows - 1);
         let mut matrix = std::mem::take(&mut self.matrix);
         matrix.resize_with(rows, Vec::new);
         for (v, row) in (placed..).zip(&mut matrix) {
             row.clear();
-            row.extend(
-                self.single[self.classes[v]]
-                    .iter()
-                    .enumerate()
-                    .map(|(node, single)| {
-                        let single = single.as_ref().filter(|_| !self.used[node])?;
-                        let mut cost = self.nearest(node, rows - 1);
-                        cost.add(single);
-                        cost.add(&self.to_used[node]);
-                        if self.own[v] != Some(node) {
-                            cost.add(&self.renumbered);
-                        }
-                        Some(cost)
-                    }),
-            );
+            row.extend((0..self.used.len()).map(|node| {
+                let mut cost = self.least(self.classes[v], node)?;
+                if self.own[v] != Some(node) {
+                    cost.add(&self.renumbered);
+                }
+                Some(cost)
+            }));
         }
         let rest = matching::cheapest(&matrix);
         self.matrix = matrix;
