@@ -52,7 +52,7 @@ pub struct Place {
     pub order: (bool, Option<L3Id>, CoreId, CpuId),
     /// Its package, where that is known.
     pub package: Option<i32>,
-    /// Its kind of core.
+    /// The kind of its core: that of the core's lowest online CPU, should its threads differ.
     pub kind: Option<u32>,
     /// Whether it is slower than the fastest kind of the host.
     pub slow: bool,
@@ -195,6 +195,7 @@ impl<'a> Scene<'a> {
         let fastest = self.host.cpus.iter().filter_map(|cpu| cpu.kind).min();
         let boot = self.host.cpus.first().map(|cpu| (cpu.node, cpu.core));
         let mut cores = Vec::new();
+        let mut kinds = Vec::new();
         let mut l3s = Vec::new();
         for cpu in &self.host.cpus {
             let Some(node) = cpu.node.and_then(|node| self.node_number(node)) else {
@@ -204,14 +205,18 @@ impl<'a> Scene<'a> {
             let crowd = masks.fold(Fraction::ZERO, |sum, (mask, vcpus)| {
                 sum + Fraction::new(*vcpus as usize, mask.len())
             });
+            let core = position(&mut cores, (node, cpu.core));
+            if core == kinds.len() {
+                kinds.push(cpu.kind);
+            }
             self.cpus.push(Place {
                 id: cpu.id,
                 node,
-                core: position(&mut cores, (node, cpu.core)),
+                core,
                 l3: position(&mut l3s, (node, cpu.l3)),
                 order: (cpu.l3.is_none(), cpu.l3, cpu.core, cpu.id),
                 package: cpu.package.map(|p| p.0),
-                kind: cpu.kind,
+                kind: kinds[core],
                 slow: cpu.kind > fastest && cpu.kind.is_some(),
                 boot: boot == Some((cpu.node, cpu.core)),
                 usable: self.usable.contains(cpu.id),

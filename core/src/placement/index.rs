@@ -72,7 +72,7 @@ pub(super) struct CoreIx {
     /// Whether a vCPU can have it: for smt=isolate with overlap=deny not if others hold a CPU of it, since its idle threads
     /// could not be claimed.
     pub fit: bool,
-    /// Its kind, 0 the fastest.
+    /// Its kind, 0 the fastest: that of its lowest online CPU, should its threads differ.
     pub kind: u32,
 }
 
@@ -118,13 +118,13 @@ impl Index {
             for l3 in node.chunk_by(|a, b| a.1 == b.1) {
                 let mut cores = Vec::new();
                 for core in l3.chunk_by(|a, b| a.2 == b.2) {
+                    let core_kind = host.cpus[core[0].3].kind.unwrap_or(fast);
                     let members = core.iter().map(|(.., i)| &host.cpus[*i]);
                     let online: CpuSet = members.clone().map(|cpu| cpu.id).collect();
                     let fitting = members.filter(|cpu| usable.cpus.contains(cpu.id));
                     let cpus: Vec<CpuIx> = fitting
                         .map(|cpu| {
                             let kind = cpu.kind.unwrap_or(fast);
-                            kinds.insert(kind);
                             found.packages.extend(cpu.package);
                             CpuIx {
                                 id: cpu.id,
@@ -137,13 +137,14 @@ impl Index {
                     if cpus.is_empty() {
                         continue;
                     }
+                    kinds.insert(core_kind);
                     let foreign = !online.is_disjoint(&usable.claimed);
                     cores.push(CoreIx {
                         foreign,
                         half: cpus.len() < online.len(),
                         boot: boot.is_some_and(|boot| online.contains(boot)),
                         fit: !(strict && foreign),
-                        kind: host.cpus[core[0].3].kind.unwrap_or(fast),
+                        kind: core_kind,
                         cpus,
                         online,
                     });

@@ -134,10 +134,9 @@ fn planned(host: &Host) {
     }
 }
 
-/// Whether no core is on two host nodes or of two kinds: of such a host, which no machine is, the manual does not say what a core
-/// is.
+/// Whether no core is on two host nodes: of such a host, which no machine is, the manual does not say what a core is.
 fn has_whole_cores(host: &Host) -> bool {
-    let mut places = BTreeMap::new();
-    let mut cpus = host.cpus.iter().map(|cpu| (cpu.core, (cpu.node, cpu.kind)));
-    cpus.all(|(core, place)| *places.entry(core).or_insert(place) == place)
+    let mut nodes = BTreeMap::new();
+    let mut cpus = host.cpus.iter();
+    cpus.all(|cpu| *nodes.entry(cpu.core).or_insert(cpu.node) == cpu.node)
 }

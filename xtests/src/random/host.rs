@@ -114,8 +114,13 @@ fn seats(random: &mut Random) -> Vec<Seat> {
             } else {
                 threads
             };
-            let kind = (kinds > 1).then(|| random.below(kinds));
+            let mut kind = (kinds > 1).then(|| random.below(kinds));
+            // no machine has threads of two kinds on one core, but files can say so
+            let mixed = kinds > 1 && random.chance(5);
             for _ in 0..threads {
+                if mixed {
+                    kind = Some(random.below(kinds));
+                }
                 seats.push(Seat {
                     node,
                     package: if split_packages {
