@@ -6,7 +6,7 @@ use crate::Answer;
 use crate::args::{Apply, Format, Global};
 use crate::fault::{Exit, Fault};
 use crate::flow::{self, How};
-use crate::load::Node;
+use crate::load::{Configs, Node};
 use crate::render::{self, json};
 use crate::{intent, tell};
 
@@ -28,11 +28,13 @@ pub(crate) fn run(global: &Global, args: &Apply) -> Result<Answer, Fault> {
         },
     };
     let mut warn = Vec::new();
-    let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    let root = intent::root(global)?;
+    let configs = Configs::read(&root, &mut warn)?;
+    let mut node = Node::unlooked(root, configs, &mut warn)?;
+    let applied = flow::apply(&mut node, &which, &over, &how, &mut warn);
     if global.verbose {
         tell(&node.told());
     }
-    let applied = flow::apply(&mut node, &which, &over, &how, &mut warn);
     warn.iter().for_each(|line| tell(line));
     let refused = match applied? {
         Ok(applied) => {

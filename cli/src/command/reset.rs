@@ -5,7 +5,7 @@ use crate::Answer;
 use crate::args::{Format, Global, Reset};
 use crate::fault::{Exit, Fault};
 use crate::flow::{self, How};
-use crate::load::Node;
+use crate::load::{Configs, Node};
 use crate::render::{self, json};
 use crate::{intent, tell};
 
@@ -26,11 +26,13 @@ pub(crate) fn run(global: &Global, args: &Reset) -> Result<Answer, Fault> {
         },
     };
     let mut warn = Vec::new();
-    let mut node = Node::read(intent::root(global)?, &mut warn)?;
+    let root = intent::root(global)?;
+    let configs = Configs::read(&root, &mut warn)?;
+    let mut node = Node::unlooked(root, configs, &mut warn)?;
+    let resets = flow::reset(&mut node, vmid, &how, &mut warn);
     if global.verbose {
         tell(&node.told());
     }
-    let resets = flow::reset(&mut node, vmid, &how, &mut warn);
     warn.iter().for_each(|line| tell(line));
     let resets = resets?;
     let out = match global.format {

@@ -2,7 +2,7 @@
 
 use numapin_core::apply::Wishes;
 use numapin_core::claims::Claims;
-use numapin_core::claims::ledger::{Entry, EntryState};
+use numapin_core::claims::ledger::EntryState;
 use numapin_core::guest::GuestName;
 use numapin_core::idset::CpuSet;
 use numapin_core::reconcile::{Action, Why};
@@ -17,30 +17,25 @@ const PASSES: usize = 8;
 
 impl Keeper<'_> {
     /// Lets the masks of other guests follow the claims. What can't be set is told; it is another guest's.
-    ///
-    /// # Errors
-    /// What runs can't be read again.
-    pub(crate) fn follow(
-        &mut self,
-        but: &GuestName,
-        warn: &mut Vec<String>,
-    ) -> Result<Vec<Report>, Fault> {
-        self.node.look()?;
+    pub(crate) fn follow(&mut self, but: &GuestName, warn: &mut Vec<String>) -> Vec<Report> {
         let mut claims = self.everybody(None);
         let mut reports = Vec::new();
         for pass in 0..PASSES {
             let mut again = false;
-            for entry in self.node.ledger.alive.clone() {
+            // Entries that are written stay where they are.
+            for at in 0..self.node.ledger.alive.len() {
+                let Some(entry) = self.node.ledger.alive.get(at) else {
+                    continue;
+                };
                 let set_just_now = pass == 0 && entry.guest == *but;
                 if entry.state != EntryState::Applied || set_just_now {
                     continue;
                 }
-                match self.follow_one(entry, &claims) {
+                match self.follow_one(at, &claims) {
                     Ok(Some((report, changes_claims))) => {
                         reports.push(report);
                         if changes_claims {
                             again = true;
-                            self.node.look()?;
                             claims = self.everybody(None);
                         }
                     }
@@ -53,17 +48,17 @@ impl Keeper<'_> {
                 break;
             }
         }
-        Ok(reports)
+        reports
     }
 
     /// Lets one guest follow; what was done, and whether that changes the claims: a mask that claims of others leave one CPU
     /// holds it, until they leave more.
-    fn follow_one(
-        &self,
-        mut entry: Entry,
-        claims: &Claims,
-    ) -> Result<Option<(Report, bool)>, Fault> {
-        let outcome = outcome(self.node, &entry, claims, false)?;
+    fn follow_one(&mut self, at: usize, claims: &Claims) -> Result<Option<(Report, bool)>, Fault> {
+        let entry = &self.node.ledger.alive[at];
+        let outcome = outcome(self.node, entry, claims, false)?;
+        if outcome.actions.is_empty() {
+            return Ok(None);
+        }
         // Masks that drifted are the business of watch, but not on a CPU that somebody holds one-to-one: so it is, too, after a
         // program was killed that had recorded this mask and not set it.
         let claimed = claims.claimed_by_others(&entry.guest);
@@ -99,7 +94,7 @@ impl Keeper<'_> {
             notes: Vec::new(),
         };
         let before = entry.clone();
-        let report = self.set(&mut entry, Some(&before), wishes)?;
+        let report = self.set(&mut before.clone(), Some(&before), wishes)?;
         Ok(Some((report, changes_claims)))
     }
 }

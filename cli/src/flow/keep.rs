@@ -14,7 +14,7 @@ use crate::fault::Fault;
 /// # Errors
 /// The record can't be written, or a mask not be set; then all are as they were.
 pub(crate) fn repair(
-    keeper: &Keeper<'_>,
+    keeper: &mut Keeper<'_>,
     entry: &Entry,
     plugged: VcpuSet,
     actions: Vec<Action>,
@@ -36,7 +36,7 @@ pub(crate) fn repair(
 /// # Errors
 /// As [`repair`]; or the threads are not those of the guest.
 pub(crate) fn refresh(
-    keeper: &Keeper<'_>,
+    keeper: &mut Keeper<'_>,
     entry: &Entry,
     mut threads: GuestThreads,
     settled: bool,
@@ -45,6 +45,8 @@ pub(crate) fn refresh(
     threads.vcpus.retain(|vcpu| planned(vcpu.index));
     let plan = again(&entry.plan, &entry.guest);
     let mut changed = entry.clone();
-    let (report, _) = keeper.carry_out(&mut changed, Some(entry), &plan, &threads, settled)?;
+    let tasks = keeper.look_at(threads.process)?;
+    let told = (&threads, tasks);
+    let (report, _) = keeper.carry_out(&mut changed, Some(entry), &plan, told, settled)?;
     Ok(report)
 }

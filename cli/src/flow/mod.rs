@@ -10,12 +10,13 @@ mod follow;
 mod keep;
 mod keeper;
 mod reset;
+mod set;
 pub(crate) mod start;
 
 use std::time::Duration;
 
 use numapin_core::apply::GuestThreads;
-use numapin_core::claims::ledger::{Entry, EntryState, KeptPolicy};
+use numapin_core::claims::ledger::{self, Entry, EntryState, KeptPolicy};
 use numapin_core::claims::{Claims, KeptPlan, outdated};
 use numapin_core::guest::GuestName;
 use numapin_core::id::{VcpuId, Vmid};
@@ -102,8 +103,8 @@ pub(crate) fn apply(
         Ok(loaded) => loaded,
         Err(violations) => return Ok(Err(violations)),
     };
-    let pinned = node.entry(loaded.guest.vmid, loaded.process).is_some();
-    if loaded.policy.mode == Mode::None && !pinned {
+    let entry = || ledger::of(&node.root, loaded.guest.vmid, loaded.process);
+    if loaded.policy.mode == Mode::None && entry().map_err(Fault::system)?.is_none() {
         let plan = plan(
             &node.host,
             &loaded.guest,
@@ -119,7 +120,7 @@ pub(crate) fn apply(
             Err(violations) => return Ok(Err(violations)),
         },
     };
-    let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+    let mut keeper = Keeper::acquire(node, Some(threads.process), how, warn)?;
     pin(&mut keeper, loaded, &threads, over, how, warn)
 }
 
@@ -143,6 +144,7 @@ pub(crate) fn pin(
     } = loaded;
     let process = threads.process;
     keeper.node.allow(guest.vmid, Some(process.pid))?;
+    let tasks = keeper.look_at(process)?;
     let claims = keeper.node.claims(&guest, Some(process));
     let before = keeper.node.entry(guest.vmid, Some(process)).cloned();
 
@@ -202,14 +204,15 @@ pub(crate) fn pin(
     entry.process = Some(process);
     entry.promised_kib.clear();
     entry.found = keeper.found(before.as_ref())?;
-    let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, threads, true)?;
+    let told = (threads, tasks);
+    let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, told, true)?;
     if is_kept {
         notes.extend(outcome.notes.iter().map(ToString::to_string));
     }
     if plan.mode == Mode::None {
         keeper.remove(&entry)?;
     }
-    let followed = keeper.follow(&guest.name, warn)?;
+    let followed = keeper.follow(&guest.name, warn);
     let policy = match is_kept {
         true => entry.policy.text.parse().unwrap_or(policy),
         false => policy,
@@ -240,7 +243,8 @@ pub(crate) fn apply_kept(
     how: &How,
     warn: &mut Vec<String>,
 ) -> Result<Option<Result<Applied, Violations>>, Fault> {
-    let Some(policy) = node.ledger.of(vmid).map(|entry| entry.policy.clone()) else {
+    let entry = ledger::of(&node.root, Some(vmid), None).map_err(Fault::system)?;
+    let Some(Entry { policy, .. }) = entry else {
         return Ok(None);
     };
     let (guest, threads) = ask::without_config(&node.root, vmid, how.deadline)?;
@@ -252,7 +256,7 @@ pub(crate) fn apply_kept(
     });
     match loaded {
         Ok(loaded) => {
-            let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+            let mut keeper = Keeper::acquire(node, Some(threads.process), how, warn)?;
             pin(&mut keeper, loaded, &threads, &Over::default(), how, warn).map(Some)
         }
         Err(violations) => Ok(Some(Err(violations))),

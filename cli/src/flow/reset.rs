@@ -38,7 +38,7 @@ pub(crate) fn reset(
     how: &How,
     warn: &mut Vec<String>,
 ) -> Result<Resets, Fault> {
-    let mut keeper = Keeper::acquire(node, &how.command, how.wait)?;
+    let mut keeper = Keeper::acquire(node, None, how, warn)?;
     let alive = &keeper.node.ledger.alive;
     let entries: Vec<Entry> = match vmid {
         None => alive
@@ -74,7 +74,7 @@ pub(crate) fn reset(
         }
     }
     let nobody = GuestName(String::new());
-    let followed = keeper.follow(&nobody, warn)?;
+    let followed = keeper.follow(&nobody, warn);
     match failed {
         Some(fault) => Err(fault),
         None => Ok(Resets { guests, followed }),

@@ -84,9 +84,9 @@ pub(crate) fn pre_start(
     }
     let backup = config.is_backed_up();
     let name = config.name.clone();
-    let mut node = Node::with(root, configs, warn)?;
+    let mut node = Node::unlooked(root, configs, warn)?;
     let loaded = node.guest_of(config, &Over::default(), warn)?;
-    let mut keeper = Keeper::acquire(&mut node, &how.command, how.wait)?;
+    let mut keeper = Keeper::acquire(&mut node, None, how, warn)?;
     keeper.node.allow(Some(vmid), None)?;
     let planned = loaded.and_then(|loaded| planned(&keeper, loaded));
     match &planned {
@@ -96,7 +96,7 @@ pub(crate) fn pre_start(
         // What an earlier start left, which died, is not to be taken for this one's plan.
         _ => keeper.remove(&nameless(vmid))?,
     }
-    let followed = keeper.follow(&name, warn)?;
+    let followed = keeper.follow(&name, warn);
     Ok(match planned {
         Ok(planned) if planned.policy.mode == Mode::None => Step::Nothing,
         Ok(planned) => Step::Planned(Box::new(Begun {
@@ -127,10 +127,11 @@ pub(crate) fn post_start(
         Err(fault) if recorded => (Configs::read(&root, &mut Vec::new())?, Some(fault)),
         Err(fault) => return Err(fault),
     };
-    let mut node = Node::with(root, configs, warn)?;
+    let mut node = Node::unlooked(root, configs, warn)?;
     let process = guest_process(&node.root, vmid)?;
-    let of = process.and_then(|process| node.ledger.of_process(process));
-    if of.is_some_and(|entry| entry.state == EntryState::Held) {
+    let of = ledger::of(&node.root, Some(vmid), process).map_err(Fault::system)?;
+    let held = |entry: &Entry| entry.process == process && entry.state == EntryState::Held;
+    if process.is_some() && of.as_ref().is_some_and(held) {
         return Ok(Step::Held);
     }
     let applied = match unread {
@@ -171,15 +172,15 @@ pub(crate) fn post_stop(
     }
     let Starting { root, vmid, .. } = starting;
     let configs = Configs::read(&root, &mut Vec::new())?;
-    let mut node = Node::with(root, configs, warn)?;
-    let mut keeper = Keeper::acquire(&mut node, &how.command, how.wait)?;
+    let mut node = Node::unlooked(root, configs, warn)?;
+    let mut keeper = Keeper::acquire(&mut node, None, how, warn)?;
     // The lock of its config is still held, so that its pending entry would count.
     let process = keeper.node.ledger.of(vmid).and_then(|entry| entry.process);
     if process.is_none() && !lives(&keeper.node.root, vmid) {
         keeper.remove(&nameless(vmid))?;
     }
     let nobody = GuestName(String::new());
-    let followed = keeper.follow(&nobody, warn)?;
+    let followed = keeper.follow(&nobody, warn);
     let freed = recorded && !is_recorded(&keeper.node.root, vmid);
     Ok(match freed || !followed.is_empty() {
         true => Step::Freed(followed),

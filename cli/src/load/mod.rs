@@ -2,8 +2,10 @@
 
 mod configs;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use numapin_core::apply::affinity;
 use numapin_core::claims::ledger::{self, Entries, Entry};
 use numapin_core::claims::live::{self, Live, LiveThread, Own};
 use numapin_core::claims::{Claims, node};
@@ -14,7 +16,7 @@ use numapin_core::host::{Host, cpuset, memory};
 use numapin_core::id::{Pid, VcpuId, Vmid};
 use numapin_core::idset::CpuSet;
 use numapin_core::policy::Policy;
-use numapin_core::process::Process;
+use numapin_core::process::{self, Look, Process, Task};
 use numapin_core::root::Root;
 use numapin_core::violation::Violations;
 
@@ -35,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) live: Live,
     /// What numapin planned for whom.
     pub(crate) ledger: Entries,
+    /// Its vhost workers that are kernel threads, by the process they work for; looked for where they are to be set.
+    workers: OnceCell<BTreeMap<Pid, Vec<Task>>>,
 }
 
 /// A guest that can be planned.
@@ -68,19 +72,38 @@ impl Node {
         configs: Configs,
         warn: &mut Vec<String>,
     ) -> Result<Self, Fault> {
+        let mut node = Self::unlooked(root, configs, warn)?;
+        node.look()?;
+        warn.extend(node.warnings());
+        Ok(node)
+    }
+
+    /// Reads the host of a node whose settings are known. What runs there is seen once its lock is held: before that it may be
+    /// over by then.
+    ///
+    /// # Errors
+    /// Its host can't be read.
+    pub(crate) fn unlooked(
+        root: Root,
+        configs: Configs,
+        warn: &mut Vec<String>,
+    ) -> Result<Self, Fault> {
         let host = host(&root, &configs)?;
         warn.extend(host.warnings.iter().map(ToString::to_string));
-        let mut node = Self {
+        Ok(Self {
             root,
             host,
             configs,
             live: Live::default(),
             ledger: Entries::default(),
-        };
-        node.look()?;
-        warn.extend(node.live.warnings.iter().map(ToString::to_string));
-        warn.extend(node.ledger.problems.iter().map(ToString::to_string));
-        Ok(node)
+            workers: OnceCell::new(),
+        })
+    }
+
+    /// What is to be told of what runs and of what was planned.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
+        let live = self.live.warnings.iter().map(ToString::to_string);
+        live.chain(self.ledger.problems.iter().map(ToString::to_string))
     }
 
     /// What was read, on one line, for `--verbose`.
@@ -108,8 +131,39 @@ impl Node {
     pub(crate) fn look(&mut self) -> Result<(), Fault> {
         // The ledger first: an entry whose process ends meanwhile holds nothing that is seen afterwards.
         self.ledger = ledger::read(&self.root).map_err(Fault::system)?;
-        self.live = live::read(&self.root)?;
+        self.look_at_live(None)
+    }
+
+    /// Looks again at what runs; the threads of the process `apart` are looked at by whoever sets them.
+    ///
+    /// # Errors
+    /// It can't be listed.
+    pub(crate) fn look_at_live(&mut self, apart: Option<Pid>) -> Result<(), Fault> {
+        let affinity = affinity(&self.root);
+        let look = Look::of(&self.root, &self.host, affinity.as_ref());
+        self.live = live::look(look, apart)?;
+        self.forget_workers();
         Ok(())
+    }
+
+    /// The vhost workers of a process that are kernel threads. All of /proc is looked through for them, for all at once.
+    ///
+    /// # Errors
+    /// /proc can't be read.
+    pub(crate) fn workers(&self, pid: Pid) -> Result<&[Task], Fault> {
+        let all = match self.workers.get() {
+            Some(all) => all,
+            None => {
+                let found = process::all_vhost_kernel_threads(&self.root)?;
+                self.workers.get_or_init(|| found)
+            }
+        };
+        Ok(all.get(&pid).map_or(&[], Vec::as_slice))
+    }
+
+    /// Has the vhost workers looked for again, as their masks were set.
+    pub(crate) fn forget_workers(&mut self) {
+        self.workers = OnceCell::new();
     }
 
     /// Looks again at the host.

@@ -26,7 +26,7 @@ pub(crate) use guests::Sim;
 use crate::fault::Fault;
 use crate::flow::{self, How};
 use crate::intent::{GuestRef, Over};
-use crate::load::Node;
+use crate::load::{Configs, Node};
 use crate::planned::Planned;
 use crate::progress::Progress;
 
@@ -161,7 +161,8 @@ fn walk(
     stage.running.push(mock);
 
     // query-cpus-fast -> affinity
-    let mut node = Node::read(root, &mut stage.warnings)?;
+    let configs = Configs::read(&root, &mut Vec::new())?;
+    let mut node = Node::unlooked(root, configs, &mut stage.warnings)?;
     let before = masks(&node.root, Vmid(sim.vmid))?;
     let applied = match flow::apply(
         &mut node,

@@ -10,7 +10,7 @@ use numapin_core::host::sysfs;
 use numapin_core::host::{Host, cpuset};
 use numapin_core::id::Pid;
 use numapin_core::idset::CpuSet;
-use numapin_core::process;
+use numapin_core::process::{self, Look};
 use numapin_core::reconcile::{Around, Now, Outcome, reconcile};
 use numapin_core::root::{FileError, Root, read_text};
 use numapin_core::thread::Thread;
@@ -86,9 +86,9 @@ impl Eyes {
             changed = true;
         }
         let moved = self.has_come_or_gone(&node.root)?;
-        let live = self
-            .live
-            .read(&node.root, self.affinity.as_ref(), everything)?;
+        let affinity = self.affinity.as_ref();
+        let look = Look::of(&node.root, &node.host, affinity);
+        let live = self.live.read(look, affinity, everything)?;
         changed |= live.guests != node.live.guests;
         node.live.guests = live.guests;
         if everything || moved {

@@ -66,7 +66,6 @@ impl Watch {
             self.again = true;
             return;
         };
-        let mut set = false;
         let mut claims = keeper.everybody(None);
         for pid in work {
             let Some((entry, live)) = kept(keeper.node).find(|(_, live)| live.pid == pid) else {
@@ -88,9 +87,8 @@ impl Watch {
                 .iter()
                 .any(|action| action.why == Why::StandIn || action.wish.cpus.len() == 1);
             let name = &entry.guest;
-            match flow::repair(&keeper, &entry, named, outcome.actions.clone()) {
+            match flow::repair(&mut keeper, &entry, named, outcome.actions.clone()) {
                 Ok(report) => {
-                    set = true;
                     known.unset = false;
                     known.repairs.worked();
                     say.state(Priority::Warning, &name.0, "set", []);
@@ -105,12 +103,9 @@ impl Watch {
                 }
             }
             // What stands in holds its CPU, and so does what the claims of others leave a single one: the next guest must see it.
-            if holds && look(&mut keeper, say) {
+            if holds {
                 claims = keeper.everybody(None);
             }
-        }
-        if set {
-            look(&mut keeper, say);
         }
     }
 
@@ -136,7 +131,7 @@ impl Watch {
 pub(super) fn lock<'a>(node: &'a mut Node, say: &mut Say) -> Option<Keeper<'a>> {
     let locked = Lock::acquire(&node.root, COMMAND, LOCK);
     let keeper = match locked {
-        Ok(lock) => Keeper::with(node, lock).map_err(|fault| fault.message),
+        Ok(lock) => Keeper::with(node, lock, None).map_err(|fault| fault.message),
         Err(error) => Err(error.to_string()),
     };
     match keeper {
@@ -148,17 +143,6 @@ pub(super) fn lock<'a>(node: &'a mut Node, say: &mut Say) -> Option<Keeper<'a>> 
             let line = format!("{why}; it is tried again");
             say.state(Priority::Warning, "", "lock", [line]);
             None
-        }
-    }
-}
-
-/// Looks again at what runs and what was planned; whether that could be read.
-pub(super) fn look(keeper: &mut Keeper<'_>, say: &mut Say) -> bool {
-    match keeper.node.look() {
-        Ok(()) => true,
-        Err(fault) => {
-            say.event(Priority::Warning, fault.message);
-            false
         }
     }
 }

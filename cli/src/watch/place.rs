@@ -10,7 +10,7 @@ use numapin_core::policy::Mode;
 use numapin_core::violation::Violations;
 
 use super::ask::{Ready, understood};
-use super::keep::{lock, look};
+use super::keep::lock;
 use super::known::Known;
 use super::say::{self, Say};
 use super::{COMMAND, LOCK, Options, Priority, Standing, Watch};
@@ -87,17 +87,11 @@ impl Watch {
             let Some(known) = guests.get_mut(pid) else {
                 continue;
             };
-            let seen = match ready {
+            match ready {
                 Ready::Place(_, loaded, threads) => {
-                    pin(&mut keeper, known, *loaded, &threads, options, say)
+                    pin(&mut keeper, known, *loaded, &threads, options, say);
                 }
-                Ready::Refresh(_, threads) => {
-                    refresh(&keeper, known, threads, settled, say);
-                    false
-                }
-            };
-            if !seen {
-                look(&mut keeper, say);
+                Ready::Refresh(_, threads) => refresh(&mut keeper, known, threads, settled, say),
             }
         }
         // What was set changes what others may have.
@@ -241,7 +235,7 @@ fn read(node: &Node, vmid: Vmid, name: &str, say: &mut Say) -> Result<Read, Faul
     })
 }
 
-/// Pins a guest; whether the keeper has seen what is now.
+/// Pins a guest.
 fn pin(
     keeper: &mut Keeper<'_>,
     known: &mut Known,
@@ -249,7 +243,7 @@ fn pin(
     threads: &GuestThreads,
     options: &Options,
     say: &mut Say,
-) -> bool {
+) {
     let how = How {
         deadline: options.deadline,
         wait: LOCK,
@@ -261,13 +255,11 @@ fn pin(
     let entry = keeper.node.ledger.of_process(known.process);
     if entry.is_some_and(|entry| entry.state != EntryState::Pending) {
         known.answer = None;
-        return true;
+        return;
     }
     let mut warn = Vec::new();
     let pinned = flow::pin(keeper, loaded, threads, &Over::default(), &how, &mut warn);
     keeper.node.host.allowed = None;
-    // It looked before it let the masks of others follow.
-    let seen = matches!(&pinned, Ok(Ok(applied)) if applied.followed.is_empty());
     match pinned {
         Ok(Ok(applied)) => {
             known.answer = None;
@@ -291,7 +283,6 @@ fn pin(
     for line in warn {
         say.event(Priority::Info, line);
     }
-    seen
 }
 
 fn tell(name: &str, applied: &Applied, say: &mut Say) {
@@ -315,7 +306,7 @@ fn tell(name: &str, applied: &Applied, say: &mut Say) {
 }
 
 fn refresh(
-    keeper: &Keeper<'_>,
+    keeper: &mut Keeper<'_>,
     known: &mut Known,
     threads: GuestThreads,
     settled: bool,
@@ -326,8 +317,9 @@ fn refresh(
     let Some(entry) = entry.filter(|entry| entry.state == EntryState::Applied) else {
         return;
     };
+    let entry = entry.clone();
     let name = entry.guest.0.clone();
-    match flow::refresh(keeper, entry, threads, settled) {
+    match flow::refresh(keeper, &entry, threads, settled) {
         Ok(report) => {
             say.state(Priority::Error, &name, "refresh", []);
             let set = report.threads.iter();

@@ -93,6 +93,10 @@ impl Affinity for Captured {
         Ok(mask.intersection(&tree::online(&self.root)))
     }
 
+    fn is_there(&self, thread: Thread) -> bool {
+        self.dir(thread).is_ok()
+    }
+
     fn sign(&self, thread: Thread) -> Option<Sign> {
         let name = format!("{}/task/{}/status", thread.pid, thread.tid);
         Stamp::of(&self.root.proc().join(name)).map(Sign::File)

@@ -7,6 +7,7 @@
 use std::io;
 
 use super::{Affinity, AffinityError, Thread};
+use crate::id::{CpuId, Id};
 use crate::idset::CpuSet;
 use crate::root::LiveRoot;
 
@@ -74,6 +75,18 @@ impl Affinity for Linux {
             }
         }
     }
+
+    /// The null signal (kill(2)) is sent to nobody: it only tells whether the thread is one of the process
+    /// (`do_send_specific` of `kernel/signal.c`). That it may not be sent a signal says that it is there.
+    fn is_there(&self, thread: Thread) -> bool {
+        let Thread { pid, tid } = thread;
+        if pid.0 <= 0 || tid.0 <= 0 {
+            return false;
+        }
+        // SAFETY: the call takes no pointer, and signal 0 has no effect.
+        let done = unsafe { libc::syscall(libc::SYS_tgkill, pid.0, tid.0, 0) };
+        done == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+    }
 }
 
 /// To the calls, thread 0 is the caller itself, which is never meant.
@@ -99,9 +112,16 @@ fn to_kernel(cpus: &CpuSet) -> Vec<libc::c_ulong> {
 }
 
 fn from_kernel(mask: &[libc::c_ulong]) -> CpuSet {
-    let set = |index: &usize| mask[index / WORD_BITS] >> (index % WORD_BITS) & 1 == 1;
-    let all = 0..mask.len() * WORD_BITS;
-    all.filter(set).map(crate::id::Id::from_index).collect()
+    let mut cpus = CpuSet::new();
+    for (at, word) in mask.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            let bit = left.trailing_zeros() as usize;
+            cpus.insert(CpuId::from_index(at * WORD_BITS + bit));
+            left &= left - 1;
+        }
+    }
+    cpus
 }
 
 fn last_error() -> AffinityError {
@@ -112,7 +132,7 @@ fn last_error() -> AffinityError {
 mod tests {
     use super::*;
     use crate::apply::testing::Parked;
-    use crate::id::{CpuId, Pid, Tid};
+    use crate::id::{Pid, Tid};
     use crate::process;
     use crate::root::Root;
 
@@ -190,6 +210,22 @@ mod tests {
             linux.set(parked.thread, &found),
             Err(AffinityError::Gone)
         ));
+    }
+
+    #[test]
+    fn a_thread_is_there_in_its_own_process_while_it_lives() {
+        let (linux, mut parked) = (linux(), Parked::new());
+        let Thread { pid, tid } = parked.thread;
+        assert!(linux.is_there(parked.thread));
+        let there = |pid, tid| linux.is_there(Thread { pid, tid });
+        // Of another process; a process that has no such thread; and the process of a thread that may not be sent signals.
+        assert!(!there(Pid(1), tid) && !there(pid, Tid(1)) && there(Pid(1), Tid(1)));
+        assert!(!there(Pid(0), tid) && !there(Pid(-1), tid) && !there(pid, Tid(0)));
+        parked.end();
+        let wait = || std::thread::sleep(std::time::Duration::from_millis(1));
+        let there = || linux.is_there(parked.thread);
+        let tries = (0..10_000).take_while(|_| there()).map(|_| wait()).count();
+        assert!(tries < 10_000);
     }
 
     #[test]

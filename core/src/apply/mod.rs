@@ -45,6 +45,9 @@ pub trait Affinity {
     /// The thread is gone, or the system refuses.
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError>;
 
+    /// Whether a process has this thread now: asked right before each set.
+    fn is_there(&self, thread: Thread) -> bool;
+
     /// Something that differs where the mask of a thread does, and costs less than reading its `status`; `None` where nothing
     /// can be told.
     fn sign(&self, thread: Thread) -> Option<Sign> {

@@ -6,9 +6,8 @@ use super::{AffinityError, Target, Wish};
 use crate::host::Host;
 use crate::id::CpuId;
 use crate::idset::CpuSet;
-use crate::process::{self, Process, ProcessError, Task};
+use crate::process::{self, Process, Task};
 use crate::report::{Narrowed, State, ThreadReport};
-use crate::root::Root;
 
 /// Every number up to this one is in the mask that stands for all CPUs; beyond the kernel's own limit on x86 (8,192).
 const ALL_CPUS: u32 = 8_191;
@@ -54,36 +53,47 @@ impl Step {
         }
     }
 
-    /// Sets the mask; the error says why it could not be.
-    pub(super) fn run(&mut self, scene: Scene<'_>, process: Process) -> Result<(), String> {
+    /// Sets the mask; the error says why it could not be. `alive`: whether the process is, which need not be asked for each
+    /// thread.
+    pub(super) fn run(
+        &mut self,
+        scene: Scene<'_>,
+        process: Process,
+        alive: &Result<bool, String>,
+    ) -> Result<(), String> {
         let Some(target) = &self.target else {
             return Ok(());
         };
-        let now = match still_there(scene.root, process, target) {
-            Ok(Some(now)) => now,
-            Ok(None) => {
+        match still_there(scene, process, alive, target) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.state = State::Ended;
+                return Ok(());
+            }
+            Err(reason) => {
+                self.state = State::Failed;
+                return Err(reason);
+            }
+        }
+        // Right already, unless something has changed it since: what is offline the system call hides.
+        if target.found == self.wish.cpus
+            && self.release.is_none()
+            && let Ok(actual) = scene.affinity.get(target.thread)
+            && (actual == target.found || target.found.intersection(&scene.host.online()) == actual)
+        {
+            self.state = State::Already;
+            return self.read_back(scene.host, actual);
+        }
+        let asked = self.release.as_ref().unwrap_or(&self.wish.cpus);
+        match scene.affinity.set(target.thread, asked) {
+            Ok(()) => self.state = State::Set,
+            Err(AffinityError::Gone) => {
                 self.state = State::Ended;
                 return Ok(());
             }
             Err(e) => {
                 self.state = State::Failed;
                 return Err(e.to_string());
-            }
-        };
-        if now.mask == self.wish.cpus && self.release.is_none() {
-            self.state = State::Already;
-        } else {
-            let asked = self.release.as_ref().unwrap_or(&self.wish.cpus);
-            match scene.affinity.set(target.thread, asked) {
-                Ok(()) => self.state = State::Set,
-                Err(AffinityError::Gone) => {
-                    self.state = State::Ended;
-                    return Ok(());
-                }
-                Err(e) => {
-                    self.state = State::Failed;
-                    return Err(e.to_string());
-                }
             }
         }
         match scene.affinity.get(target.thread) {
@@ -133,26 +143,37 @@ impl Step {
     }
 }
 
-/// The thread, if it is still the one that was looked at.
+/// Whether the thread is still the one that was looked at.
 ///
-/// Between this look and the system call the thread can end and its number be given to another process: the kernel has no
-/// call that binds both (there is none for threads that takes a pidfd). Numbers are given out in a circle, so the window of
-/// some microseconds would have to see all of them used; and whoever could start that many processes between two lines
-/// gains a mask on one of its own.
+/// Between the look and the system call the thread can end and its number be given to another one: the kernel has no call
+/// that binds both (there is none for threads that takes a pidfd). Numbers are given out in a circle, so the window of some
+/// milliseconds would have to see all of them used; and whoever could start that many threads in the guest's own process
+/// gains the mask of another thread of it. A kernel thread is a process of its own: its start is looked at again.
 fn still_there(
-    root: &Root,
+    scene: Scene<'_>,
     process: Process,
+    alive: &Result<bool, String>,
     target: &Target,
-) -> Result<Option<Task>, ProcessError> {
-    if process::process(root, process.pid)? != Some(process) {
-        return Ok(None);
+) -> Result<bool, String> {
+    if !alive.clone()? {
+        return Ok(false);
     }
-    let now = process::task(root, target.thread.pid, target.thread.tid)?;
-    Ok(now.filter(|now| now.start_time == target.start_time))
+    let thread = target.thread;
+    if thread.pid != process.pid {
+        let started = process::task_start(scene.root, thread.pid, thread.tid);
+        let started = started.map_err(|e| e.to_string())?;
+        return Ok(started == Some(target.start_time));
+    }
+    Ok(scene.affinity.is_there(thread))
 }
 
 /// Puts back what was set, the last first.
-pub(super) fn put_back(scene: Scene<'_>, process: Process, steps: &mut [Step]) -> Undone {
+pub(super) fn put_back(
+    scene: Scene<'_>,
+    process: Process,
+    alive: &Result<bool, String>,
+    steps: &mut [Step],
+) -> Undone {
     let mut undone = Undone {
         put_back: 0,
         left: Vec::new(),
@@ -162,16 +183,16 @@ pub(super) fn put_back(scene: Scene<'_>, process: Process, steps: &mut [Step]) -
             continue;
         };
         let mask = way_back(scene.host, target);
-        let done = match still_there(scene.root, process, target) {
-            Ok(Some(_)) => scene
+        let done = match still_there(scene, process, alive, target) {
+            Ok(true) => scene
                 .affinity
                 .set(target.thread, &mask)
                 .map_err(|e| match e {
                     AffinityError::Gone => None,
                     e => Some(e.to_string()),
                 }),
-            Ok(None) => Err(None),
-            Err(e) => Err(Some(e.to_string())),
+            Ok(false) => Err(None),
+            Err(reason) => Err(Some(reason)),
         };
         match done {
             Ok(()) => {

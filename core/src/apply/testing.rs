@@ -81,7 +81,11 @@ impl Machine {
     }
 
     pub(super) fn mask(&self, tid: i32) -> String {
-        let status = fs::read_to_string(self.path(&format!("proc/4700/task/{tid}/status")));
+        self.mask_of(4700, tid)
+    }
+
+    pub(super) fn mask_of(&self, pid: i32, tid: i32) -> String {
+        let status = fs::read_to_string(self.path(&format!("proc/{pid}/task/{tid}/status")));
         let status = status.unwrap();
         let mut lines = status.lines();
         let list = lines.find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
@@ -121,7 +125,7 @@ impl Machine {
             list,
             notes: Vec::new(),
         };
-        Transaction::prepare(self.scene(), &name(), process(), wishes)
+        Transaction::prepare(self.scene(), &name(), process(), wishes, &[])
     }
 }
 
@@ -175,6 +179,10 @@ impl Affinity for Watched<'_> {
             Some(error) => Err(error),
             None => self.inner.set(thread, cpus),
         }
+    }
+
+    fn is_there(&self, thread: Thread) -> bool {
+        self.inner.is_there(thread)
     }
 
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {

@@ -4,7 +4,7 @@ use super::wishes::{Found, wishes};
 use super::{ApplyError, Wishes};
 use crate::id::{Pid, Tid, Vmid};
 use crate::placement::Plan;
-use crate::process::{self, Process, guest_process, owner, process};
+use crate::process::{self, Process, Task, guest_process, owner, process};
 use crate::qmp::{Answer, Iothread, QmpError, Vcpu};
 use crate::report::ReportNote;
 use crate::root::Root;
@@ -65,24 +65,16 @@ impl GuestThreads {
         })
     }
 
-    /// What a plan wants of these threads.
+    /// What a plan wants of these threads, of the process's other tasks, and of its vhost workers that are kernel threads.
     ///
     /// # Errors
-    /// vCPUs share a thread, QEMU has a vCPU that the plan does not have, or /proc can't be understood.
-    pub fn wishes(&self, root: &Root, plan: &Plan) -> Result<Wishes, ApplyError> {
-        let pid = self.process.pid;
-        let masks = &plan.threads;
-        let tasks = if masks.emulator.is_some() || masks.vhost.is_some() {
-            process::tasks(root, pid)?
-        } else {
-            Vec::new()
-        };
-        // All of /proc is looked through for them, so only where they are to be set.
-        let kernel = if masks.vhost.is_some() {
-            process::vhost_kernel_threads(root, pid)?
-        } else {
-            Vec::new()
-        };
+    /// vCPUs share a thread, or QEMU has a vCPU that the plan does not have.
+    pub fn wishes(
+        &self,
+        plan: &Plan,
+        tasks: &[Task],
+        kernel: &[Task],
+    ) -> Result<Wishes, ApplyError> {
         let mut found = wishes(
             &plan.vcpus,
             &plan.threads,
@@ -90,8 +82,8 @@ impl GuestThreads {
                 process: self.process,
                 vcpus: &self.vcpus,
                 iothreads: self.iothreads.as_deref(),
-                tasks: &tasks,
-                vhost_kernel_threads: &kernel,
+                tasks,
+                vhost_kernel_threads: kernel,
             },
         )?;
         found.notes.splice(0..0, self.notes.iter().cloned());

@@ -1,11 +1,13 @@
 //! One transaction over the threads of one process: all masks are set, or none is.
 
+use std::collections::BTreeMap;
+
 use super::step::{Step, put_back, way_back};
 use super::{Affinity, ApplyError, Target, Thread, Wish, Wishes};
 use crate::guest::GuestName;
 use crate::host::Host;
 use crate::idset::VcpuSet;
-use crate::process::{self, Process, ProcessError, ThreadKind};
+use crate::process::{self, Look, Process, ProcessError, Task, ThreadKind};
 use crate::report::{Report, ReportNote, SCHEMA, State};
 use crate::root::Root;
 
@@ -18,6 +20,14 @@ pub struct Scene<'a> {
     pub affinity: &'a dyn Affinity,
     /// The host, with the cpuset of the guest's cgroup in `allowed`.
     pub host: &'a Host,
+}
+
+impl<'a> Scene<'a> {
+    /// How its threads are looked at.
+    #[must_use]
+    pub fn look(&self) -> Look<'a> {
+        Look::of(self.root, self.host, self.affinity)
+    }
 }
 
 /// Masks that are to be set together. Made by [`Transaction::prepare`] or [`Transaction::undo`], which change nothing.
@@ -33,7 +43,8 @@ pub struct Transaction {
 impl Transaction {
     /// Looks at every thread: it must be of the process. Records its mask. Nothing is changed.
     ///
-    /// A thread that is nowhere has ended, which is no failure; one that is elsewhere is foreign.
+    /// A thread that is nowhere has ended, which is no failure; one that is elsewhere is foreign. Threads that were looked at
+    /// just now (`seen`) are not looked at again.
     ///
     /// # Errors
     /// A foreign thread, or a file of /proc that can't be understood.
@@ -42,13 +53,15 @@ impl Transaction {
         guest: &GuestName,
         process: Process,
         wishes: Wishes,
+        seen: &[Task],
     ) -> Result<Self, ApplyError> {
         let alive = process::process(scene.root, process.pid)? == Some(process);
-        let mut steps = Vec::new();
+        let seen = Seen::of(scene, seen);
+        let mut steps = Vec::with_capacity(wishes.list.len());
         let mut lost = None;
         for wish in wishes.list {
             let thread = wish.thread;
-            match process::task(scene.root, thread.pid, thread.tid)? {
+            match seen.task(thread)? {
                 Some(task) if alive => steps.push(Step::found(scene.host, wish, task)),
                 _ if alive && elsewhere(scene.root, thread)? => {
                     return Err(foreign(&wish, process));
@@ -73,7 +86,8 @@ impl Transaction {
         })
     }
 
-    /// The way back from targets that were recorded: each thread that still lives is to have the mask it had.
+    /// The way back from targets that were recorded: each thread that still lives is to have the mask it had. Threads that were
+    /// looked at just now (`seen`) are not looked at again.
     ///
     /// # Errors
     /// A file of /proc that can't be understood.
@@ -82,9 +96,11 @@ impl Transaction {
         guest: &GuestName,
         process: Process,
         recorded: &[Target],
+        seen: &[Task],
     ) -> Result<Self, ApplyError> {
         let alive = process::process(scene.root, process.pid)? == Some(process);
-        let mut steps = Vec::new();
+        let seen = Seen::of(scene, seen);
+        let mut steps = Vec::with_capacity(recorded.len());
         for target in recorded {
             let wish = Wish {
                 kind: target.kind.clone(),
@@ -92,7 +108,7 @@ impl Transaction {
                 cpus: target.found.clone(),
             };
             let release = target.unpinned.then(|| way_back(scene.host, target));
-            let task = process::task(scene.root, target.thread.pid, target.thread.tid)?;
+            let task = seen.task(target.thread)?;
             let same = task.filter(|task| alive && task.start_time == target.start_time);
             steps.push(match same {
                 Some(task) => Step {
@@ -125,15 +141,30 @@ impl Transaction {
         targets.collect()
     }
 
+    /// Lets what is wanted be something else: `adjust` may change the mask of a wish, and has it dropped by `false`.
+    pub fn adjust(&mut self, mut adjust: impl FnMut(&mut Wish) -> bool) {
+        self.steps.retain_mut(|step| {
+            let stays = adjust(&mut step.wish);
+            if let Some(target) = &mut step.target {
+                target.wanted.clone_from(&step.wish.cpus);
+            }
+            stays
+        });
+    }
+
     /// Sets each mask and reads it back. Masks that are right already are not set.
+    ///
+    /// That the process is the one that was looked at is made sure of before the first mask and after the last, that a thread is
+    /// one of the process right before its mask is set.
     ///
     /// # Errors
     /// A mask could not be set: everything is put back. On the way back ([`undo`](Self::undo)) the other threads are put back
     /// all the same.
     pub fn run(mut self, scene: Scene<'_>) -> Result<Report, ApplyError> {
         let mut failed = Vec::new();
+        let alive = is_alive(scene, self.process);
         for (at, step) in self.steps.iter_mut().enumerate() {
-            if let Err(reason) = step.run(scene, self.process) {
+            if let Err(reason) = step.run(scene, self.process, &alive) {
                 failed.push((at, reason));
                 if !self.way_back {
                     break;
@@ -153,7 +184,8 @@ impl Transaction {
             let report = Box::new(self.report(scene));
             return Err(ApplyError::NotPutBack { left, report });
         }
-        let undone = put_back(scene, self.process, &mut self.steps[..=at]);
+        let alive = is_alive(scene, self.process);
+        let undone = put_back(scene, self.process, &alive, &mut self.steps[..=at]);
         let Wish { kind, thread, cpus } = self.steps[at].wish.clone();
         Err(ApplyError::NotSet {
             kind,
@@ -187,6 +219,39 @@ impl Transaction {
             notes,
         }
     }
+}
+
+/// Threads that were looked at; the others are when they are asked for.
+struct Seen<'a> {
+    look: Look<'a>,
+    tasks: BTreeMap<Thread, &'a Task>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(scene: Scene<'a>, tasks: &'a [Task]) -> Self {
+        let thread = |task: &'a Task| {
+            let Task { pid, tid, .. } = *task;
+            (Thread { pid, tid }, task)
+        };
+        Self {
+            look: scene.look(),
+            tasks: tasks.iter().map(thread).collect(),
+        }
+    }
+
+    fn task(&self, thread: Thread) -> Result<Option<Task>, ProcessError> {
+        match self.tasks.get(&thread) {
+            Some(task) => Ok(Some((*task).clone())),
+            None => self.look.task(thread.pid, thread.tid),
+        }
+    }
+}
+
+/// Whether a process lives; why that can't be told.
+fn is_alive(scene: Scene<'_>, process: Process) -> Result<bool, String> {
+    let now = process::process(scene.root, process.pid);
+    now.map(|now| now == Some(process))
+        .map_err(|e| e.to_string())
 }
 
 /// Whether a thread lives in another process. Numbers 0 and 1 are never a guest's.

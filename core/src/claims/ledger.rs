@@ -195,21 +195,42 @@ pub fn file_of(root: &Root, vmid: Vmid) -> PathBuf {
     file::place(root).join(format!("{vmid}.json"))
 }
 
-/// Removes the entries that are dead, and what killed programs left; says how many there were.
+/// Reads the ledger, and removes the entries that are dead and what killed programs left.
 ///
 /// # Errors
 /// A file can't be removed, or the directory not be read.
-pub fn tidy(root: &Root, lock: &Lock) -> Result<usize, LedgerError> {
-    let mut removed = 0;
-    for entry in read(root)?.dead {
-        removed += usize::from(remove(lock, &entry)?);
+pub fn tidy(root: &Root, lock: &Lock) -> Result<Entries, LedgerError> {
+    let mut entries = read(root)?;
+    for entry in entries.dead.drain(..) {
+        remove(lock, &entry)?;
     }
     for name in read_names(lock.dir())?.unwrap_or_default() {
         if name.ends_with(file::TEMPORARY) {
-            removed += usize::from(file::remove(lock, &lock.dir().join(name))?);
+            file::remove(lock, &lock.dir().join(name))?;
         }
     }
-    Ok(removed)
+    Ok(entries)
+}
+
+/// The entry of one guest: of a VMID, else of a process; nothing else is read. `None` where it has none, or one that is dead or
+/// can't be used, which is told when the ledger is read.
+///
+/// # Errors
+/// The directory is there and can't be used.
+pub fn of(
+    root: &Root,
+    vmid: Option<Vmid>,
+    process: Option<process::Process>,
+) -> Result<Option<Entry>, LedgerError> {
+    let dir = file::place(root);
+    let stem = entry::stem(vmid, process);
+    if !file::check_directory(root, &dir)? {
+        return Ok(None);
+    }
+    let path = dir.join(format!("{stem}.json"));
+    let entry = entry(&path, &stem, file::owner(root)).ok().flatten();
+    let boot = boot_id(root);
+    Ok(entry.filter(|entry| is_alive(root, entry, &boot).unwrap_or(true)))
 }
 
 /// The id of this boot of the host; empty where a captured machine does not tell.
@@ -241,6 +262,22 @@ impl Entries {
         };
         self.alive.sort_by_key(order);
         self.dead.sort_by_key(order);
+    }
+
+    /// Puts an entry in the place of the one that its guest had, as it was written.
+    pub fn put(&mut self, entry: Entry) {
+        self.take_out(&entry);
+        self.alive.push(entry);
+        self.sort();
+    }
+
+    /// Takes the entry of a guest out, as it was removed.
+    pub fn take_out(&mut self, entry: &Entry) {
+        let key = |entry: &Entry| match entry.vmid {
+            Some(vmid) => (Some(vmid), None),
+            None => (None, entry.process.map(|process| process.pid)),
+        };
+        self.alive.retain(|other| key(other) != key(entry));
     }
 
     /// The entry of a guest of Proxmox VE.

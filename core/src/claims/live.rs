@@ -13,6 +13,7 @@
 mod again;
 mod command;
 mod read;
+mod seen;
 
 /// The name a guest was started with; a word in its place for one that has none and is called by its process.
 fn or_any(guest: &GuestName) -> &str {
@@ -34,6 +35,7 @@ use super::Claims;
 use crate::guest::GuestName;
 use crate::id::{Pid, Tid, VcpuId, Vmid};
 use crate::idset::CpuSet;
+use crate::process::{Look, ProcessError};
 use crate::root::{FileError, Root};
 
 /// What runs on a node.
@@ -67,7 +69,7 @@ pub struct LiveThread {
     pub tid: Tid,
     /// Its name, cut by the kernel at 15 characters.
     pub comm: String,
-    /// Its mask as `status` has it, with the CPUs that are offline.
+    /// Its mask, with the CPUs that are offline where there are any.
     pub mask: CpuSet,
 }
 
@@ -95,6 +97,9 @@ pub enum LiveWarning {
     /// A file could not be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The mask of a thread can't be told.
+    #[error("{0}: the mask of this thread is not seen")]
+    Mask(#[from] ProcessError),
     /// A file holds what it can't.
     #[error("{}: {value:?} is no {expected}; {unknown} not seen", file.display())]
     Malformed {
@@ -142,7 +147,16 @@ pub enum LiveWarning {
 /// # Errors
 /// `/proc` or `/run/qemu-server` is there and can't be listed.
 pub fn read(root: &Root) -> Result<Live, FileError> {
-    read::live(root)
+    look(Look::files(root), None)
+}
+
+/// As [`read()`], with masks looked at as `look` does. The threads of the process `apart` are not looked at: whoever is about
+/// to set their masks has to look at them more closely, and tells it by [`Live::see`].
+///
+/// # Errors
+/// As [`read()`].
+pub fn look(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError> {
+    read::live(look, apart)
 }
 
 /// The claims of the live masks, without those of one guest, and what could not be read.

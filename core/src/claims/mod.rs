@@ -129,14 +129,25 @@ impl Claims {
         masks: impl Iterator<Item = &'a CpuSet>,
     ) {
         let mut several: BTreeMap<&CpuSet, u32> = BTreeMap::new();
+        // Neighbours have the same mask as a rule: sets of thousands of CPUs are not compared for each of them.
+        let mut last: Option<(&CpuSet, u32)> = None;
         for mask in masks {
+            if let Some((_, vcpus)) = last.as_mut().filter(|(last, _)| *last == mask) {
+                *vcpus += 1;
+                continue;
+            }
             if online.is_subset(mask) {
                 *self.unpinned.entry(guest.clone()).or_default() += 1;
             } else if mask.len() == 1 {
                 self.hold(guest, mask);
-            } else if !mask.is_empty() {
-                *several.entry(mask).or_default() += 1;
+            } else if !mask.is_empty()
+                && let Some((mask, vcpus)) = last.replace((mask, 1))
+            {
+                *several.entry(mask).or_default() += vcpus;
             }
+        }
+        if let Some((mask, vcpus)) = last {
+            *several.entry(mask).or_default() += vcpus;
         }
         let set_pinned = several.into_iter().map(|(mask, vcpus)| SetPinned {
             guest: guest.clone(),

@@ -1,5 +1,7 @@
 //! What the ledger and the live masks say together.
 
+use std::borrow::Borrow;
+
 use super::Claims;
 use super::ledger::{self, Entries, Entry, EntryState, LedgerError};
 use super::live::{self, Live, LiveGuest, LiveWarning, Own};
@@ -58,7 +60,8 @@ pub fn read(root: &Root, online: &CpuSet, own: Own) -> Result<Node, ClaimsError>
 /// one that is starting has the masks of its plan and the memory it was promised; one that is held, and every other, what its
 /// live masks hold.
 #[must_use]
-pub fn merge(live: &Live, entries: &[Entry], online: &CpuSet, own: Own) -> Claims {
+pub fn merge<E: Borrow<Entry>>(live: &Live, entries: &[E], online: &CpuSet, own: Own) -> Claims {
+    let entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
     let mut claims = Claims::default();
     for guest in live.guests.iter().filter(|guest| !own.is(guest)) {
         let entry = entries.iter().find(|entry| entry.is_of(guest));
@@ -77,7 +80,7 @@ pub fn merge(live: &Live, entries: &[Entry], online: &CpuSet, own: Own) -> Claim
             None => claims.add_masks(&guest.name, online, guest.vcpu_masks()),
         }
     }
-    for entry in entries.iter().filter(|entry| !entry.is_own(own)) {
+    for entry in entries.into_iter().filter(|entry| !entry.is_own(own)) {
         let seen = live.guests.iter().any(|guest| entry.is_of(guest));
         if !seen && entry.state != EntryState::Held {
             planned(&mut claims, entry, online);

@@ -9,8 +9,8 @@
 
 use super::ledger::{self, Entry, EntryState, LedgerError};
 use super::lock::Lock;
-use crate::apply::{ApplyError, Scene, Transaction, Wishes};
-use crate::process::{self, ProcessError, Task};
+use crate::apply::{ApplyError, Scene, Transaction};
+use crate::process::Process;
 use crate::report::Report;
 
 /// Why masks were not set or not put back.
@@ -30,8 +30,8 @@ pub enum RecordedError {
     },
 }
 
-/// Sets masks of a guest as one transaction, recorded before the first is set. The entry counts as applied from then on, and
-/// its memory as taken.
+/// Sets masks of the entry's guest as one transaction, recorded before the first is set. The entry counts as applied from then
+/// on, and its memory as taken.
 ///
 /// # Errors
 /// A mask could not be set and all were put back: the ledger is as it was before, too, unless something could not be put back.
@@ -39,10 +39,8 @@ pub fn set(
     scene: Scene<'_>,
     lock: &Lock,
     entry: &mut Entry,
-    wishes: Wishes,
+    transaction: Transaction,
 ) -> Result<Report, RecordedError> {
-    let process = process_of(entry)?;
-    let transaction = Transaction::prepare(scene, &entry.guest, process, wishes)?;
     let before = entry.clone();
     entry.remember(&transaction.targets());
     entry.state = EntryState::Applied;
@@ -76,8 +74,9 @@ pub fn set(
 /// A mask could not be put back; the others were. The entry stays, so that it can be tried again.
 pub fn put_back(scene: Scene<'_>, lock: &Lock, entry: &mut Entry) -> Result<Report, RecordedError> {
     let process = process_of(entry)?;
-    let tasks = tasks(scene, entry)?;
-    let undo = Transaction::undo(scene, &entry.guest, process, &entry.way_back(&tasks))?;
+    let tasks = scene.look().tasks(process.pid).map_err(ApplyError::from)?;
+    let back = entry.way_back(&tasks);
+    let undo = Transaction::undo(scene, &entry.guest, process, &back, &tasks)?;
     entry.state = EntryState::Held;
     ledger::write(lock, entry)?;
     Ok(undo.run(scene)?)
@@ -89,16 +88,10 @@ impl From<ApplyError> for RecordedError {
     }
 }
 
-fn process_of(entry: &Entry) -> Result<process::Process, RecordedError> {
+fn process_of(entry: &Entry) -> Result<Process, RecordedError> {
     entry.process.ok_or_else(|| RecordedError::NoProcess {
         guest: entry.guest.clone(),
     })
-}
-
-fn tasks(scene: Scene<'_>, entry: &Entry) -> Result<Vec<Task>, ApplyError> {
-    let tasks = |process: process::Process| process::tasks(scene.root, process.pid);
-    let tasks: Result<_, ProcessError> = entry.process.map_or(Ok(Vec::new()), tasks);
-    Ok(tasks?)
 }
 
 #[cfg(test)]
@@ -109,13 +102,14 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::apply::{Affinity, AffinityError, affinity};
+    use crate::apply::{Affinity, AffinityError, Wishes, affinity};
     use crate::claims::ledger::tests::{entry, machine};
     use crate::host::{Cpu, Host};
     use crate::id::{CoreId, CpuId, Pid, Tid, VcpuId, Vmid};
     use crate::idset::CpuSet;
+    use crate::process;
     use crate::root::Root;
-    use crate::thread::{Process, Thread, ThreadKind, Wish};
+    use crate::thread::{Thread, ThreadKind, Wish};
 
     struct Scenery {
         dir: TempDir,
@@ -186,6 +180,12 @@ mod tests {
         }
     }
 
+    fn prepared(scene: Scene<'_>) -> Transaction {
+        let entry = running();
+        let process = entry.process.unwrap();
+        Transaction::prepare(scene, &entry.guest, process, wishes(), &[]).unwrap()
+    }
+
     fn wishes() -> Wishes {
         let wish = |n: u32, tid: i32| Wish {
             kind: ThreadKind::Vcpu { vcpu: VcpuId(n) },
@@ -216,7 +216,8 @@ mod tests {
         let scenery = scenery();
         let lock = scenery.lock();
         let mut entry = running();
-        set(scenery.scene(), &lock, &mut entry, wishes()).unwrap();
+        let transaction = prepared(scenery.scene());
+        set(scenery.scene(), &lock, &mut entry, transaction).unwrap();
         assert_eq!(scenery.masks(), "2 3");
         let kept = scenery.kept().unwrap();
         assert_eq!((&kept, kept.state), (&entry, EntryState::Applied));
@@ -244,6 +245,10 @@ mod tests {
             self.kernel.set(thread, cpus)
         }
 
+        fn is_there(&self, thread: Thread) -> bool {
+            self.kernel.is_there(thread)
+        }
+
         fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
             self.kernel.get(thread)
         }
@@ -263,7 +268,7 @@ mod tests {
                 ..scenery.scene()
             };
             let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                set(scene, &scenery.lock(), &mut running(), wishes()).map(drop)
+                set(scene, &scenery.lock(), &mut running(), prepared(scene)).map(drop)
             }));
             assert_eq!(killed.is_err(), calls < 2);
             let mut kept = scenery.kept().unwrap();
@@ -287,7 +292,7 @@ mod tests {
         };
         let lock = scenery.lock();
         let mut entry = running();
-        let refused = set(scene, &lock, &mut entry, wishes()).unwrap_err();
+        let refused = set(scene, &lock, &mut entry, prepared(scene)).unwrap_err();
         assert!(
             refused.to_string().contains("could not be set"),
             "{refused}"

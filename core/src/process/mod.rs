@@ -4,6 +4,7 @@
 //! while it is read is left out: threads of QEMU come and go.
 
 mod kind;
+mod look;
 mod pidfile;
 
 use std::collections::BTreeMap;
@@ -14,9 +15,9 @@ use std::str::FromStr;
 
 pub use crate::thread::{Process, ThreadKind};
 pub use kind::{Named, classify, named_vcpus};
+pub use look::Look;
 pub use pidfile::{RunningGuest, guest_process, guests};
 
-use crate::cpulist;
 use crate::id::{Pid, Tid, Vmid};
 use crate::idset::CpuSet;
 use crate::root::{FileError, Reader, Root, read_text};
@@ -104,42 +105,23 @@ pub fn process(root: &Root, pid: Pid) -> Result<Option<Process>, ProcessError> {
     }))
 }
 
-/// All threads of a process, ascending by number; empty where the process is gone.
+/// All threads of a process with their masks as the files have them, ascending by number; empty where the process is gone.
 ///
 /// # Errors
 /// A file of a thread that lives can't be read or understood.
 pub fn tasks(root: &Root, pid: Pid) -> Result<Vec<Task>, ProcessError> {
-    let mut tasks = Vec::new();
-    for tid in numbers(&root.proc().join(pid.to_string()).join("task"))? {
-        tasks.extend(task(root, pid, Tid(tid))?);
-    }
-    Ok(tasks)
+    Look::files(root).tasks(pid)
 }
 
-/// One thread of a process; `None` where the process has no such thread.
+/// One thread of a process with its mask as the file has it; `None` where the process has no such thread.
 ///
 /// # Errors
 /// A file of it can't be read or understood.
 pub fn task(root: &Root, pid: Pid, tid: Tid) -> Result<Option<Task>, ProcessError> {
-    let dir = task_dir(root, pid, tid);
-    let (Some(stat), Some(mask)) = (stat(&dir)?, mask(&dir)?) else {
-        return Ok(None);
-    };
-    // The name in `stat` is the same as in `comm`; a fake tree may have it only there.
-    let comm = match vanishing(&dir.join("comm"))? {
-        Some(comm) => comm.trim_end_matches('\n').to_owned(),
-        None => stat.comm,
-    };
-    Ok(Some(Task {
-        pid,
-        tid,
-        start_time: stat.start_time,
-        comm,
-        mask,
-    }))
+    Look::files(root).task(pid, tid)
 }
 
-/// When a thread started; `None` where the process has no such thread. Cheap: asked again right before each set.
+/// When a thread started; `None` where the process has no such thread.
 ///
 /// # Errors
 /// Its `stat` can't be read or understood.
@@ -170,7 +152,7 @@ pub fn vhost_kernel_threads(root: &Root, pid: Pid) -> Result<Vec<Task>, ProcessE
     let mut found = Vec::new();
     for number in numbers(root.proc())? {
         let dir = root.proc().join(number.to_string());
-        let named = vanishing(&dir.join("comm"))?.is_some_and(|comm| comm.trim_end() == name);
+        let named = read_text(&dir.join("comm"))?.is_some_and(|comm| comm.trim_end() == name);
         if named && is_kernel_thread(root, &dir)? {
             found.extend(task(root, Pid(number), Tid(number))?);
         }
@@ -186,11 +168,8 @@ pub fn all_vhost_kernel_threads(root: &Root) -> Result<BTreeMap<Pid, Vec<Task>>,
     let mut found: BTreeMap<Pid, Vec<Task>> = BTreeMap::new();
     let mut proc = Reader::below(root.proc());
     for number in numbers(root.proc())? {
-        let owner = match proc.read(format_args!("{number}/comm")) {
-            Ok(comm) => comm.and_then(|comm| comm.trim_end().strip_prefix("vhost-")?.parse().ok()),
-            Err(e) if e.source.raw_os_error() == Some(libc::ESRCH) => None,
-            Err(e) => return Err(e.into()),
-        };
+        let comm = proc.read(format_args!("{number}/comm"))?;
+        let owner = comm.and_then(|comm| comm.trim_end().strip_prefix("vhost-")?.parse().ok());
         if let Some(owner) = owner
             && is_kernel_thread(root, &root.proc().join(number.to_string()))?
         {
@@ -209,20 +188,12 @@ fn is_kernel_thread(root: &Root, dir: &Path) -> Result<bool, ProcessError> {
         return Ok(stat(dir)?.is_some_and(|stat| stat.flags & PF_KTHREAD != 0));
     }
     // A captured tree is not asked for the kernel's flags: kernel threads have no command line, and that is enough there.
-    Ok(vanishing(&dir.join("cmdline"))?.is_none_or(|cmdline| cmdline.is_empty()))
+    Ok(read_text(&dir.join("cmdline"))?.is_none_or(|cmdline| cmdline.is_empty()))
 }
 
 fn task_dir(root: &Root, pid: Pid, tid: Tid) -> PathBuf {
     let process = root.proc().join(pid.to_string());
     process.join("task").join(tid.to_string())
-}
-
-/// The text of a file of a process, which may end at any moment.
-fn vanishing(path: &Path) -> Result<Option<String>, FileError> {
-    match read_text(path) {
-        Err(e) if e.source.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        other => other,
-    }
 }
 
 /// The names of a directory that are numbers above 0, ascending; none where the directory is gone.
@@ -265,62 +236,51 @@ fn numbers_with_suffix<N: Ord + FromStr>(dir: &Path, suffix: &str) -> Result<Vec
     Ok(numbers)
 }
 
-fn mask(dir: &Path) -> Result<Option<CpuSet>, ProcessError> {
-    let file = dir.join("status");
-    let Some(text) = vanishing(&file)? else {
-        return Ok(None);
-    };
-    let line = |key| {
-        let mut lines = text.lines().enumerate();
-        lines.find_map(|(i, line)| Some((i + 1, line.strip_prefix(key)?)))
-    };
-    let bad = |line, value: &str, expected| ProcessError::Malformed {
-        file: file.clone(),
-        line,
-        value: value.trim().to_owned(),
-        expected,
-    };
-    if let Some((number, list)) = line("Cpus_allowed_list:") {
-        let mask = list.parse().map_err(|_| bad(number, list, "list of cpus"));
-        return mask.map(Some);
-    }
-    if let Some((number, mask)) = line("Cpus_allowed:") {
-        let mask = cpulist::parse_mask(mask).map_err(|_| bad(number, mask, "mask of cpus"));
-        return mask.map(Some);
-    }
-    Err(ProcessError::NoLine {
-        file,
-        key: "Cpus_allowed_list:",
-    })
-}
-
 /// Reads `stat` of a process or thread. The name stands in brackets and may itself hold spaces and brackets: what counts is
 /// the last closing one.
 fn stat(dir: &Path) -> Result<Option<Stat>, ProcessError> {
     let file = dir.join("stat");
-    let Some(text) = vanishing(&file)? else {
+    let Some(text) = read_text(&file)? else {
         return Ok(None);
     };
+    parse_stat(&text).map(Some).map_err(|wrong| wrong.of(&file))
+}
+
+fn parse_stat(text: &str) -> Result<Stat, Wrong> {
     let read = || {
         let (start, rest) = text.rsplit_once(')')?;
         let (_, comm) = start.split_once('(')?;
-        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // Numbered from field 3 on: the parent is field 4, the flags are field 9, the start time is field 22.
+        // From field 3 on: the parent is field 4, the flags are field 9, the start time is field 22.
+        let mut fields = rest.split_ascii_whitespace();
         Some(Stat {
             comm: comm.to_owned(),
-            parent: Pid(fields.get(1)?.parse().ok()?),
-            flags: fields.get(6)?.parse().ok()?,
-            start_time: fields.get(19)?.parse().ok()?,
+            parent: Pid(fields.nth(1)?.parse().ok()?),
+            flags: fields.nth(4)?.parse().ok()?,
+            start_time: fields.nth(12)?.parse().ok()?,
         })
     };
-    match read() {
-        Some(stat) => Ok(Some(stat)),
-        None => Err(ProcessError::Malformed {
-            file,
-            line: 1,
-            value: text.chars().take(80).collect(),
-            expected: "line of a process (\"PID (NAME) STATE PARENT ...\", at least 22 fields)",
-        }),
+    read().ok_or_else(|| Wrong {
+        line: 1,
+        value: text.chars().take(80).collect(),
+        expected: "line of a process (\"PID (NAME) STATE PARENT ...\", at least 22 fields)",
+    })
+}
+
+/// What stands in a file and can't be.
+struct Wrong {
+    line: usize,
+    value: String,
+    expected: &'static str,
+}
+
+impl Wrong {
+    fn of(self, file: &Path) -> ProcessError {
+        ProcessError::Malformed {
+            file: file.to_owned(),
+            line: self.line,
+            value: self.value,
+            expected: self.expected,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The QEMU process of a Proxmox VE guest, by its pid file.
 
-use super::{Process, ProcessError, numbers_with_suffix, process, vanishing};
+use super::{Process, ProcessError, numbers_with_suffix, process};
 use crate::id::{Pid, Vmid};
 use crate::root::{Root, read_text};
 
@@ -38,7 +38,7 @@ pub fn guest_process(root: &Root, vmid: Vmid) -> Result<Option<Process>, Process
     };
     if root.is_live() {
         let cmdline = root.proc().join(pid.to_string()).join("cmdline");
-        let Some(cmdline) = vanishing(&cmdline)? else {
+        let Some(cmdline) = read_text(&cmdline)? else {
             return Ok(None);
         };
         if let Err(reason) = is_qemu_of(&cmdline, &name) {

@@ -66,6 +66,10 @@ impl Affinity for FailsAt {
         self.inner.set(thread, cpus)
     }
 
+    fn is_there(&self, thread: Thread) -> bool {
+        self.inner.is_there(thread)
+    }
+
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
         self.inner.get(thread)
     }
@@ -75,6 +79,10 @@ impl Affinity for Watched {
     fn set(&self, thread: Thread, cpus: &CpuSet) -> Result<(), AffinityError> {
         self.sets.borrow_mut().push(thread);
         self.inner.set(thread, cpus)
+    }
+
+    fn is_there(&self, thread: Thread) -> bool {
+        self.inner.is_there(thread)
     }
 
     fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {

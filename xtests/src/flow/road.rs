@@ -10,7 +10,7 @@ use numapin_core::guest::Guest;
 use numapin_core::guest::qmp::{compare, shape};
 use numapin_core::placement::{self, Plan};
 use numapin_core::policy::Policy;
-use numapin_core::process::Process;
+use numapin_core::process::{self, Process, ProcessError};
 use numapin_core::qmp::{self, Answer, QmpError, Questions};
 use numapin_core::report::Report;
 use numapin_core::violation::Violations;
@@ -101,8 +101,11 @@ pub fn prepare(
     answer: &Answer,
 ) -> Result<(Process, Transaction), Stop> {
     let threads = GuestThreads::from_answer(scene.root, guest.vmid, answer)?;
-    let wishes = threads.wishes(scene.root, plan)?;
-    let transaction = Transaction::prepare(scene, &guest.name, threads.process, wishes)?;
+    let pid = threads.process.pid;
+    let tasks = scene.look().tasks(pid)?;
+    let workers = process::vhost_kernel_threads(scene.root, pid)?;
+    let wishes = threads.wishes(plan, &tasks, &workers)?;
+    let transaction = Transaction::prepare(scene, &guest.name, threads.process, wishes, &tasks)?;
     Ok((threads.process, transaction))
 }
 
@@ -111,7 +114,7 @@ pub fn prepare(
 /// # Errors
 /// One could not be put back.
 pub fn undo(scene: Scene<'_>, guest: &Guest, pinned: &Pinned) -> Result<Report, Stop> {
-    let way_back = Transaction::undo(scene, &guest.name, pinned.process, &pinned.targets)?;
+    let way_back = Transaction::undo(scene, &guest.name, pinned.process, &pinned.targets, &[])?;
     Ok(way_back.run(scene)?)
 }
 
@@ -154,6 +157,12 @@ impl From<Violations> for Stop {
 impl From<ApplyError> for Stop {
     fn from(e: ApplyError) -> Self {
         Self::Apply(Box::new(e))
+    }
+}
+
+impl From<ProcessError> for Stop {
+    fn from(e: ProcessError) -> Self {
+        ApplyError::from(e).into()
     }
 }
 

@@ -1,3 +1,4 @@
+mod identity;
 mod live;
 
 use std::fs;
@@ -154,12 +155,9 @@ fn a_thread_that_ended_before_or_after_the_question_is_no_failure() {
     machine.end(4701);
     let prepared = machine.prepare(&PINS).unwrap();
     machine.end(4702);
-    // Its number was used again within the process.
-    machine.thread(4700, 4703, "worker");
-    write(
-        &machine.path("proc/4700/task/4703/stat"),
-        &stat(4703, "worker", 78),
-    );
+    // Its number was used again by another process.
+    machine.end(4703);
+    machine.thread(4799, 4703, "worker");
     let report = prepared.run(machine.scene()).unwrap();
     assert_eq!(
         states(&report),
@@ -170,21 +168,9 @@ fn a_thread_that_ended_before_or_after_the_question_is_no_failure() {
         "the thread of vcpu(s) 0-2 ended meanwhile; if they were not unplugged, apply again"
     );
     assert_eq!(
-        (&report.threads[0].found, machine.mask(4703)),
+        (&report.threads[0].found, machine.mask_of(4799, 4703)),
         (&None, "0-7".into())
     );
-}
-
-#[test]
-fn a_process_whose_number_is_used_again_is_left_alone() {
-    let machine = Machine::new(2);
-    let prepared = machine.prepare(&[(4701, "2"), (4702, "3")]).unwrap();
-    write(&machine.path("proc/4700/stat"), &stat(4700, "sshd", 99));
-    let report = prepared.run(machine.scene()).unwrap();
-    assert_eq!(states(&report), [State::Ended; 2]);
-    assert_eq!(machine.mask(4701), "0-7");
-    assert_eq!(report.notes, [ReportNote::ProcessEnded { pid: Pid(4700) }]);
-    assert_eq!(report.notes[0].to_string(), "process 4700 ended meanwhile");
 }
 
 #[rstest]
@@ -300,7 +286,7 @@ fn an_unpinned_mask_is_put_back_as_all_cpus() {
         .unwrap();
     let targets = prepared.targets();
     prepared.run(machine.scene()).unwrap();
-    let back = Transaction::undo(machine.scene(), &name(), process(), &targets).unwrap();
+    let back = Transaction::undo(machine.scene(), &name(), process(), &targets, &[]).unwrap();
     let report = back.run(machine.scene()).unwrap();
     assert_eq!(states(&report), [State::Set; 3]);
     let masks = [4701, 4702, 4703].map(|tid| (machine.mask(tid), machine.requested(tid)));
@@ -321,7 +307,7 @@ fn the_way_back_goes_on_where_one_thread_fails() {
     prepared.run(machine.scene()).unwrap();
     // The CPU that one of them was found on is gone by now.
     write(&machine.path("sys/devices/system/cpu/online"), "0-4,6-7");
-    let back = Transaction::undo(machine.scene(), &name(), process(), &targets).unwrap();
+    let back = Transaction::undo(machine.scene(), &name(), process(), &targets, &[]).unwrap();
     let failed = back.run(machine.scene()).unwrap_err();
     assert_eq!(
         failed.to_string(),

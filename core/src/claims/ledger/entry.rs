@@ -195,11 +195,7 @@ impl Entry {
     /// The name of its file, without the suffix.
     #[must_use]
     pub(super) fn stem(&self) -> String {
-        match (self.vmid, self.process) {
-            (Some(vmid), _) => vmid.to_string(),
-            (None, Some(process)) => format!("pid-{}", process.pid),
-            (None, None) => "unnamed".to_owned(),
-        }
+        stem(self.vmid, self.process)
     }
 
     /// The text of its file.
@@ -259,6 +255,15 @@ impl Entry {
 #[derive(Deserialize)]
 struct Version {
     schema: u64,
+}
+
+/// The name of the file of an entry, without the suffix.
+pub(super) fn stem(vmid: Option<Vmid>, process: Option<Process>) -> String {
+    match (vmid, process) {
+        (Some(vmid), _) => vmid.to_string(),
+        (None, Some(process)) => format!("pid-{}", process.pid),
+        (None, None) => "unnamed".to_owned(),
+    }
 }
 
 /// Whether a mask is the one that numapin gave the main thread.

@@ -142,7 +142,14 @@ fn an_entry_is_bound_to_its_process(#[case] boot: &str, #[case] start: u64, #[ca
     assert_eq!(entries.of(Vmid(100)).is_some(), counts);
     assert_eq!(entries.of_process(process(4000, 77)).is_some(), counts);
     assert_eq!(entries.dead.len(), if counts { 1 } else { 2 });
-    assert_eq!(tidy(&root, &lock).unwrap(), if counts { 2 } else { 3 });
+    for (vmid, there) in [(100, counts), (101, false)] {
+        assert_eq!(of(&root, Some(Vmid(vmid)), None).unwrap().is_some(), there);
+    }
+    let tidied = tidy(&root, &lock).unwrap();
+    assert_eq!(
+        (tidied.alive.len(), tidied.dead.len()),
+        (usize::from(counts), 0)
+    );
     let left = if counts {
         vec!["100.json", "lock"]
     } else {

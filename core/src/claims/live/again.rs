@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Live, LiveGuest, LiveThread, read};
 use crate::apply::{Affinity, Sign};
 use crate::id::{Pid, Vmid};
+use crate::process::Look;
 use crate::root::{FileError, Reader, Root};
 use crate::thread::Thread;
 
@@ -47,13 +48,14 @@ impl Again {
     /// As [`read()`](super::read()).
     pub fn read(
         &mut self,
-        root: &Root,
+        look: Look<'_>,
         affinity: &dyn Affinity,
         all: bool,
     ) -> Result<Live, FileError> {
+        let root = look.root();
         let pid_files = read::pid_files(root, &mut Vec::new())?;
         if all || self.differs(root, &pid_files) {
-            let live = super::read(root)?;
+            let live = super::look(look, None)?;
             self.guests.clone_from(&live.guests);
             let named = pid_files.keys().copied();
             self.absent = named.filter(|pid| !is_there(root, *pid)).collect();
@@ -75,7 +77,7 @@ impl Again {
                     Some(known) if known.sign.is_some() && affinity.sign(thread) == known.sign => {
                         threads.push(known.thread.clone());
                     }
-                    _ => match read::thread(&mut proc, guest.pid, tid) {
+                    _ => match read::thread(&mut proc, look, guest.pid, tid) {
                         Ok(thread) => threads.extend(thread),
                         Err(warning) => live.warnings.push(warning),
                     },
@@ -150,6 +152,10 @@ mod tests {
             Err(AffinityError::Denied)
         }
 
+        fn is_there(&self, _: Thread) -> bool {
+            true
+        }
+
         fn get(&self, thread: Thread) -> Result<CpuSet, AffinityError> {
             self.asked.set(self.asked.get() + 1);
             let file = format!("proc/{}/task/{}/status", thread.pid, thread.tid);
@@ -179,7 +185,11 @@ mod tests {
                 tree,
                 asked: Cell::new(0),
             };
-            masks(&again.read(&tree.root(), &affinity, all).unwrap())
+            masks(
+                &again
+                    .read(Look::files(&tree.root()), &affinity, all)
+                    .unwrap(),
+            )
         };
         for all in [false, false, true, false] {
             assert_eq!(look(&tree, all), ["100: 2 3"]);
@@ -221,10 +231,14 @@ mod tests {
             asked: Cell::new(0),
         };
         for _ in 0..2 {
-            again.read(&tree.root(), &affinity, false).unwrap();
+            again
+                .read(Look::files(&tree.root()), &affinity, false)
+                .unwrap();
         }
         let before = affinity.asked.get();
-        again.read(&tree.root(), &affinity, false).unwrap();
+        again
+            .read(Look::files(&tree.root()), &affinity, false)
+            .unwrap();
         assert_eq!(affinity.asked.get() - before, 2);
         // A name that changes alone is not seen, as its file is not read; it is when all is read.
         let renamed = "Name:\tkvm\nCpus_allowed_list:\t2\n";
@@ -234,7 +248,9 @@ mod tests {
             asked: Cell::new(0),
         };
         let mut name = |all| {
-            let live = again.read(&tree.root(), &affinity, all).unwrap();
+            let live = again
+                .read(Look::files(&tree.root()), &affinity, all)
+                .unwrap();
             live.guests[0].threads[0].comm.clone()
         };
         assert_eq!([name(false), name(true)], ["CPU 0/KVM", "kvm"]);

@@ -9,9 +9,12 @@ use crate::cpulist;
 use crate::guest::GuestName;
 use crate::id::{Pid, Tid, Vmid};
 use crate::idset::CpuSet;
+use crate::process::Look;
 use crate::root::{FileError, Reader, Root, read_names};
+use crate::thread::Thread;
 
-pub(super) fn live(root: &Root) -> Result<Live, FileError> {
+pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError> {
+    let root = look.root();
     let mut live = Live::default();
     let by_file = pid_files(root, &mut live.warnings)?;
     let mut proc = Reader::below(root.proc());
@@ -62,22 +65,23 @@ pub(super) fn live(root: &Root) -> Result<Live, FileError> {
             (None, Some(name)) if once.contains(name) => name.clone(),
             (None, _) => format!("pid {}", found.pid),
         };
-        let guest = LiveGuest {
+        let mut guest = LiveGuest {
             name: GuestName(name),
             vmid,
             pid: found.pid,
-            threads: threads(&mut proc, found.pid, &mut live.warnings),
+            threads: Vec::new(),
         };
-        let nameless =
-            !guest.threads.is_empty() && !guest.threads.iter().any(LiveThread::runs_vcpus);
+        if apart == Some(guest.pid) {
+            live.guests.push(guest);
+            continue;
+        }
+        guest.threads = threads(&mut proc, look, guest.pid, &mut live.warnings);
+        let nameless = guest.is_nameless();
         if nameless && !found.command.system && vmid.is_none() {
             continue;
         }
         if nameless {
-            live.warnings.push(LiveWarning::Nameless {
-                pid: guest.pid,
-                guest: guest.name.clone(),
-            });
+            live.warnings.push(LiveWarning::nameless(&guest));
         }
         if !guest.threads.is_empty() {
             live.guests.push(guest);
@@ -158,11 +162,16 @@ pub(super) fn tids(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>)
 }
 
 /// The threads of a process; those that end meanwhile are left out.
-fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<LiveThread> {
+fn threads(
+    proc: &mut Reader,
+    look: Look<'_>,
+    pid: Pid,
+    warnings: &mut Vec<LiveWarning>,
+) -> Vec<LiveThread> {
     let tids = tids(proc, pid, warnings);
     let mut threads = Vec::with_capacity(tids.len());
     for tid in tids {
-        match thread(proc, pid, tid) {
+        match thread(proc, look, pid, tid) {
             Ok(thread) => threads.extend(thread),
             Err(warning) => warnings.push(warning),
         }
@@ -172,9 +181,18 @@ fn threads(proc: &mut Reader, pid: Pid, warnings: &mut Vec<LiveWarning>) -> Vec<
 
 pub(super) fn thread(
     proc: &mut Reader,
+    look: Look<'_>,
     pid: Pid,
     tid: Tid,
 ) -> Result<Option<LiveThread>, LiveWarning> {
+    if look.asks() {
+        let Some(comm) = proc.read(format_args!("{pid}/task/{tid}/comm"))? else {
+            return Ok(None);
+        };
+        let comm = comm.trim_end_matches('\n').to_owned();
+        let mask = look.mask(Thread { pid, tid })?;
+        return Ok(mask.map(|mask| LiveThread { tid, comm, mask }));
+    }
     const LIST: &str = "Cpus_allowed_list:";
     let Some(text) = proc.read(format_args!("{pid}/task/{tid}/status"))? else {
         return Ok(None);

@@ -65,6 +65,7 @@ fn real_threads_are_pinned_and_put_back() {
                 list,
                 notes: vec![],
             },
+            &[],
         )
         .unwrap()
     };
@@ -99,7 +100,7 @@ fn real_threads_are_pinned_and_put_back() {
         (first.clone(), last.clone())
     );
     // And back.
-    Transaction::undo(scene, &name(), me, &targets)
+    Transaction::undo(scene, &name(), me, &targets, &[])
         .unwrap()
         .run(scene)
         .unwrap();
@@ -136,6 +137,6 @@ fn a_foreign_thread_of_this_machine_is_refused() {
         list: vec![wish],
         notes: vec![],
     };
-    let refused = Transaction::prepare(scene, &name(), me, wishes).unwrap_err();
+    let refused = Transaction::prepare(scene, &name(), me, wishes, &[]).unwrap_err();
     assert_eq!(refused.word(), "foreign_thread");
 }

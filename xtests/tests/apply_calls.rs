@@ -1,0 +1,149 @@
+//! What `apply` costs in system calls (strace): each thread of the node is looked at once, and those of the guest that is pinned
+//! cost a look and three calls each, so that the cost can't creep back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+
+use numapin_qmp_mock::{Guest, Mock, RealHost, Script, Threads};
+use numapin_xtests::flow::Broken;
+use numapin_xtests::namespace::{self, for_everybody, shell};
+use numapin_xtests::node::Node;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_numapin-tested");
+
+fn has_strace() -> bool {
+    let has = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status();
+    let has = has.is_ok_and(|status| status.success());
+    if !has {
+        namespace::passed_over("there is no strace that may trace");
+    }
+    has
+}
+
+/// How often each file was opened for reading.
+fn opened(trace: &str) -> BTreeMap<String, usize> {
+    let mut times = BTreeMap::new();
+    for line in trace.lines().filter(|line| line.contains("O_RDONLY")) {
+        if let Some(path) = line.split('"').nth(1) {
+            *times.entry(path.to_owned()).or_default() += 1;
+        }
+    }
+    times
+}
+
+/// How often a call was made with this thread as its first argument, or as its second for `tgkill`.
+fn calls(trace: &str, call: &str, tid: u32) -> usize {
+    let of = |line: &&str| {
+        let Some((_, rest)) = line.split_once(&format!("{call}(")) else {
+            return false;
+        };
+        let mut words = rest.split([',', ')']);
+        let place = usize::from(call == "tgkill");
+        words.nth(place).map(str::trim) == Some(&tid.to_string())
+    };
+    trace.lines().filter(of).count()
+}
+
+/// On a node of many guests all files of a thread of others are opened once, and so is each entry of the ledger but the own one.
+#[test]
+fn threads_of_others_are_looked_at_once() -> Result<(), Broken> {
+    // Nobody's masks are to follow: what is set costs more.
+    const POLICY: &str = "one-to-one,emulator=keep,iothreads=keep,vhost=keep";
+    if !has_strace() {
+        return Ok(());
+    }
+    let node = Node::of(&numapin_sysfs_sim::Host::grid(1, 2, 2, 8, 2))?;
+    let own = node.guest(100, 4, Script::healthy())?;
+    let mut conf = format!("100: {POLICY}\n");
+    let mut others = Vec::new();
+    for vmid in 101..109 {
+        others.push((vmid, node.guest(vmid, 4, Script::healthy())?));
+        conf += &format!("{vmid}: {POLICY}\n");
+    }
+    node.write("etc/pve/numapin.conf", conf)?;
+    for (vmid, _) in &others {
+        assert_eq!(node.run(&["apply", &vmid.to_string()]).code, 0, "{vmid}");
+    }
+    let trace = tempfile::NamedTempFile::new()?;
+    let root = node.dir().display().to_string();
+    for (time, state) in [(1, "set"), (2, "already")] {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-s", "4096", "-e", "trace=file", "-o"]);
+        let run = command.arg(trace.path()).arg(PROGRAM);
+        let ended = run
+            .args(["apply", "100", "--format", "json", "--root", &root])
+            .output()?;
+        let told = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(
+            ended.status.success() && told.contains(&format!("\"state\":\"{state}\"")),
+            "{ended:?}"
+        );
+        let opened = opened(&fs::read_to_string(trace.path())?);
+        let times = |path: String| opened.get(&format!("{root}/{path}")).copied();
+        for (vmid, other) in &others {
+            let pid = other.pid();
+            for tid in other.vcpu_tids() {
+                let dir = format!("{root}/proc/{pid}/task/{tid}/");
+                let files = opened.iter().filter(|(path, _)| path.starts_with(&dir));
+                let files: Vec<usize> = files.map(|(_, times)| *times).collect();
+                assert_eq!(files, [1], "time {time}: thread {tid} of {vmid}");
+            }
+            assert_eq!(times(format!("run/numapin/{vmid}.json")), Some(1), "{time}");
+        }
+        // The thread's stat is looked at once; the simulated kernel, which keeps masks in files, reads its status for itself.
+        for tid in own.vcpu_tids() {
+            let stat = format!("proc/{}/task/{tid}/stat", own.pid());
+            assert_eq!(times(stat), Some(1), "time {time}: thread {tid}");
+        }
+    }
+    Ok(())
+}
+
+/// Real threads: a look, one question, one set, one read back. Their number shows that nothing is done for each twice.
+#[test]
+fn a_thread_that_is_pinned_costs_one_look_and_three_calls() -> Result<(), Broken> {
+    const VCPUS: u32 = 16;
+    if !namespace::can_be_had() || !has_strace() {
+        return Ok(());
+    }
+    let (dir, program) = for_everybody(PROGRAM)?;
+    let threads = Threads::Real(RealHost::at(dir.path().join("qmp")));
+    let mock = Mock::spawn(Guest::plain("flow", 1, VCPUS), threads, Script::healthy())?;
+    let trace = dir.path().join("trace");
+    let variables = [
+        ("TRACE", &*trace.display().to_string()),
+        ("PROGRAM", &program.display().to_string()),
+        ("SOCKET", &mock.socket().display().to_string()),
+    ];
+    let script =
+        "exec strace -f -s 4096 -o $TRACE $PROGRAM apply --qmp $SOCKET --mode shared --affinity 0";
+    let ended = shell(&format!("true; {script}"), &variables)?;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let trace = fs::read_to_string(&trace)?;
+    let opened = opened(&trace);
+    let offline = fs::read_to_string("/sys/devices/system/cpu/present")?
+        != fs::read_to_string("/sys/devices/system/cpu/online")?;
+    let pid = std::process::id();
+    for tid in mock.vcpu_tids() {
+        let dir = format!("/proc/{pid}/task/{tid}/");
+        let files = opened.iter().filter(|(path, _)| path.starts_with(&dir));
+        let files: Vec<(&str, usize)> = files
+            .map(|(path, times)| (&path[dir.len()..], *times))
+            .collect();
+        if !offline {
+            assert_eq!(files, [("stat", 1)], "thread {tid}");
+        }
+        let count = |call| calls(&trace, call, tid);
+        assert_eq!(
+            (count("tgkill"), count("sched_setaffinity")),
+            (1, 1),
+            "thread {tid}"
+        );
+        // The mask found, and the mask read back.
+        assert_eq!(count("sched_getaffinity"), 2, "thread {tid}");
+    }
+    Ok(())
+}
