@@ -104,7 +104,7 @@ fn node_row(host: &Host, node: &Node) -> [String; 6] {
     ]
 }
 
-/// The L3s, where a host node has several or one spans nodes: elsewhere the table of nodes says it all.
+/// The L3s, where a host node has several or one spans nodes: elsewhere the table of nodes says it all, as where none is known.
 fn l3s(host: &Host) -> String {
     let mut groups: BTreeMap<_, (CpuSet, BTreeSet<_>)> = BTreeMap::new();
     for cpu in &host.cpus {
@@ -119,7 +119,8 @@ fn l3s(host: &Host) -> String {
         .iter()
         .filter(|node| !node.cpus.is_empty())
         .count();
-    if groups.len() == nodes_with_cpus && groups.values().all(|(_, nodes)| nodes.len() <= 1) {
+    let one_each = groups.len() == nodes_with_cpus;
+    if groups.is_empty() || one_each && groups.values().all(|(_, nodes)| nodes.len() <= 1) {
         return String::new();
     }
     let mut table = Table::new(["L3 of cpu", "host node", "cpus"]);

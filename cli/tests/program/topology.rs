@@ -29,6 +29,18 @@ fn json_of(lab: &Lab) -> Value {
     lab.run(&["topology", "--format", "json"]).quiet(0).json()
 }
 
+#[test]
+fn no_table_stands_there_without_rows() {
+    let mut host = Host::grid(1, 2, 1, 2, 2);
+    host.quirks.no_cache = true;
+    let text = Lab::of(&host).run(&["topology"]).quiet(0).out;
+    assert!(!text.contains("L3 of cpu"), "{text}");
+    let nodes = text
+        .lines()
+        .find(|line| line.starts_with("0          0        "));
+    assert!(nodes.is_some_and(|line| line.contains("  -  ")), "{text}");
+}
+
 /// What the schema says of keys and their types; ids named twice over must agree.
 fn holds_the_schema(topology: &Value) {
     assert_eq!(at(topology, "/schema"), 1);
