@@ -1,5 +1,6 @@
-//! A guest with its policy and its plan: what `plan`, `apply` and `simulate` show.
+//! What is shown of a guest: its plan with its policy (`plan`, `apply`, `simulate`), or what is better (`advise`).
 
+use numapin_core::advise::Advice;
 use numapin_core::guest::Guest;
 use numapin_core::placement::Plan;
 use numapin_core::policy::Policy;
@@ -14,4 +15,12 @@ pub(crate) struct Planned {
     pub(crate) source: String,
     /// Its plan.
     pub(crate) plan: Plan,
+}
+
+/// What was advised, and by which policy.
+pub(crate) struct Advised {
+    /// The advice.
+    pub(crate) advice: Advice,
+    /// Where the policy came from.
+    pub(crate) source: String,
 }

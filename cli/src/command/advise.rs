@@ -1,6 +1,6 @@
 //! `numapin advise`.
 
-use numapin_core::advise::{Advice, Question, advise};
+use numapin_core::advise::{Question, advise};
 use numapin_core::guest::Running;
 use numapin_core::guest::pve::{self, Pending, passthrough};
 use numapin_core::host::memory;
@@ -11,16 +11,9 @@ use crate::args::{Format, Global, OneGuest};
 use crate::fault::{Exit, Fault};
 use crate::intent::{self, GuestRef, Over};
 use crate::load::Node;
+use crate::planned::Advised;
 use crate::render::{self, json};
 use crate::tell;
-
-/// What was advised, and by which policy.
-pub(crate) struct Advised {
-    /// The advice.
-    pub(crate) advice: Advice,
-    /// Where the policy came from.
-    pub(crate) source: String,
-}
 
 /// Says which settings of a guest would be better.
 pub(crate) fn run(global: &Global, args: &OneGuest) -> Result<Answer, Fault> {

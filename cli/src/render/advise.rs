@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use numapin_core::advise::{Advice, Better, Remark};
 
-use crate::command::advise::Advised;
+use crate::planned::Advised;
 
 /// The advice as text.
 pub(crate) fn text(advised: &Advised) -> String {

@@ -10,6 +10,7 @@ use super::drawing::Drawing;
 use super::look::Look;
 use super::map;
 use super::table::Table;
+use super::words::gib;
 
 /// The host as text.
 pub(crate) fn text(host: &Host, look: Look) -> String {
@@ -149,21 +150,4 @@ fn distances(host: &Host) -> String {
 
 fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
-}
-
-/// KiB as GiB with one digit, without floats.
-pub(super) fn gib(kib: u64) -> String {
-    let tenths = (kib * 10 + (1 << 19)) >> 20;
-    format!("{}.{} GiB", tenths / 10, tenths % 10)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_rounded_to_a_tenth() {
-        assert_eq!(gib(0), "0.0 GiB");
-        assert_eq!(gib(16_384_000), "15.6 GiB");
-    }
 }

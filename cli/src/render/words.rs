@@ -1,4 +1,4 @@
-//! Texts broken into lines.
+//! Texts broken into lines, and sizes in words.
 
 /// A text in lines of so many characters, between words where that is possible.
 pub(super) fn broken(text: &str, room: usize) -> Vec<String> {
@@ -32,6 +32,12 @@ pub(super) fn broken(text: &str, room: usize) -> Vec<String> {
     lines
 }
 
+/// KiB as GiB with one digit, without floats.
+pub(super) fn gib(kib: u64) -> String {
+    let tenths = (kib * 10 + (1 << 19)) >> 20;
+    format!("{}.{} GiB", tenths / 10, tenths % 10)
+}
+
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -50,5 +56,11 @@ mod tests {
         #[case] lines: &[&str],
     ) {
         assert_eq!(broken(text, room), lines);
+    }
+
+    #[test]
+    fn memory_is_rounded_to_a_tenth() {
+        assert_eq!(gib(0), "0.0 GiB");
+        assert_eq!(gib(16_384_000), "15.6 GiB");
     }
 }

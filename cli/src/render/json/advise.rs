@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::SCHEMA;
 use super::plan::{ViolationBody, of_guest};
-use crate::command::advise::Advised;
+use crate::planned::Advised;
 
 /// The answer of `advise`.
 #[derive(Serialize)]

@@ -379,7 +379,7 @@ fn title(of: &Folded<'_>, room: usize, look: Look) -> String {
         if let [package] = node.packages[..] {
             more.push(format!("package {package}"));
         }
-        more.extend(node.memory_kib.map(super::super::topology::gib));
+        more.extend(node.memory_kib.map(super::super::words::gib));
         let sharing = node.groups.iter().find(|group| !group.also_on.is_empty());
         more.extend(sharing.map(|group| format!("L3 with host node {}", group.also_on)));
     }

@@ -1,7 +1,7 @@
 //! A host: packages, host nodes, L3s, cores, threads; and the devices of guests at their host nodes.
 
 use super::super::drawing::{Core, Drawing, Group, Kind, NodeBox, Place, Signs};
-use super::super::topology;
+use super::super::words::gib;
 use super::block::{Block, Words, flow, rect};
 use super::cell::{self, Room};
 use super::legend;
@@ -80,7 +80,7 @@ fn boxed(drawing: &Drawing, signs: &Signs, room: Room, node: &NodeBox) -> Block 
     // Read from afar, too, where there is room.
     let size = (content.width / 40).clamp(10, 25);
     let mut parts = vec![Words::Name.block(&name).scaled(size)];
-    let mut about: Vec<String> = node.memory_kib.map(topology::gib).into_iter().collect();
+    let mut about: Vec<String> = node.memory_kib.map(gib).into_iter().collect();
     let sharing = node.groups.iter().find(|group| !group.also_on.is_empty());
     about.extend(sharing.map(|group| format!("L3 shared with host node {}", group.also_on)));
     if !about.is_empty() {
