@@ -23,13 +23,22 @@ fn has_strace() -> bool {
     has
 }
 
-/// How often each file was opened for reading.
+/// How often each file was opened for reading; strace tells the directory that a file is opened from (`-y`).
 fn opened(trace: &str) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
-    for line in trace.lines().filter(|line| line.contains("O_RDONLY")) {
-        if let Some(path) = line.split('"').nth(1) {
-            *times.entry(path.to_owned()).or_default() += 1;
-        }
+    let reads = |line: &&str| line.contains("O_RDONLY") && !line.contains("ENOENT");
+    for line in trace.lines().filter(reads) {
+        let Some(name) = line.split('"').nth(1) else {
+            continue;
+        };
+        let dir = line
+            .split_once('<')
+            .and_then(|(_, rest)| rest.split_once('>'));
+        let path = match dir {
+            Some((dir, _)) if !name.starts_with('/') => format!("{dir}/{name}"),
+            _ => name.to_owned(),
+        };
+        *times.entry(path).or_default() += 1;
     }
     times
 }
@@ -71,7 +80,7 @@ fn threads_of_others_are_looked_at_once() -> Result<(), Broken> {
     let root = node.dir().display().to_string();
     for (time, state) in [(1, "set"), (2, "already")] {
         let mut command = Command::new("strace");
-        command.args(["-f", "-s", "4096", "-e", "trace=file", "-o"]);
+        command.args(["-f", "-y", "-s", "4096", "-e", "trace=file", "-o"]);
         let run = command.arg(trace.path()).arg(PROGRAM);
         let ended = run
             .args(["apply", "100", "--format", "json", "--root", &root])
@@ -118,8 +127,7 @@ fn a_thread_that_is_pinned_costs_one_look_and_three_calls() -> Result<(), Broken
         ("PROGRAM", &program.display().to_string()),
         ("SOCKET", &mock.socket().display().to_string()),
     ];
-    let script =
-        "exec strace -f -s 4096 -o $TRACE $PROGRAM apply --qmp $SOCKET --mode shared --affinity 0";
+    let script = "exec strace -f -y -s 4096 -o $TRACE $PROGRAM apply --qmp $SOCKET --mode shared --affinity 0";
     let ended = shell(&format!("true; {script}"), &variables)?;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let trace = fs::read_to_string(&trace)?;

@@ -129,8 +129,8 @@ pub(super) fn without_config(
 }
 
 fn shape_of(answer: &Answer) -> Result<shape::QmpShape, Fault> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let hotpluggable = answer.raw.hotpluggable.as_ref().map(list);
-    shape::shape(&list(&answer.raw.cpus), hotpluggable.as_deref())
+    let raw = &answer.raw;
+    let list = |value| Value::as_array(value).map_or(&[][..], Vec::as_slice);
+    shape::shape(list(&raw.cpus), raw.hotpluggable.as_ref().map(list))
         .map_err(|e| Fault::new(FaultKind::Qmp, e))
 }

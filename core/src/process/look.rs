@@ -55,7 +55,7 @@ impl<'a> Look<'a> {
     /// A file of a thread that lives can't be read or understood.
     pub fn tasks(&self, pid: Pid) -> Result<Vec<Task>, ProcessError> {
         let dir = self.root.proc().join(pid.to_string()).join("task");
-        let mut reader = Reader::below(&dir);
+        let mut reader = Reader::of_tasks(&dir);
         let mut tasks = Vec::new();
         for tid in numbers(&dir)? {
             tasks.extend(self.read(&mut reader, pid, Tid(tid))?);

@@ -62,6 +62,13 @@ impl Reader {
         Self::by(way, dir)
     }
 
+    /// A reader of `stat`, `status` and `comm` of a process's threads, below its `task`: unlike other files of /proc these come
+    /// whole with one read (`single_open` of fs/seq_file.c), as those of sysfs do.
+    #[must_use]
+    pub fn of_tasks(dir: &Path) -> Self {
+        Self::of_sysfs(dir)
+    }
+
     /// The text of a file, or `None` where it does not exist; `name` is below the directory.
     ///
     /// # Errors

@@ -224,15 +224,19 @@ impl Entry {
                 }
             }
         };
-        // The version first: of another one nothing else is known.
-        let version: Version = serde_json::from_str(text).map_err(bad)?;
-        if version.schema > u64::from(SCHEMA) {
+        let entry: Result<Self, _> = serde_json::from_str(text);
+        // Of a newer version nothing else is known; one that can't be read may be one.
+        let version = match &entry {
+            Ok(entry) => u64::from(entry.schema),
+            Err(_) => serde_json::from_str::<Version>(text).map_err(bad)?.schema,
+        };
+        if version > u64::from(SCHEMA) {
             return Err(LedgerError::Newer {
                 file: file(),
-                found: version.schema,
+                found: version,
             });
         }
-        let entry: Self = serde_json::from_str(text).map_err(bad)?;
+        let entry = entry.map_err(bad)?;
         if entry.stem() != stem {
             return Err(LedgerError::Misnamed {
                 file: file(),

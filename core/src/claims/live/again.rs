@@ -67,6 +67,7 @@ impl Again {
         let mut proc = Reader::below(root.proc());
         for guest in &mut self.guests {
             let mut threads = Vec::with_capacity(guest.threads.len());
+            let mut tasks = None;
             for tid in read::tids(&mut proc, guest.pid, &mut live.warnings) {
                 let thread = Thread {
                     pid: guest.pid,
@@ -77,10 +78,13 @@ impl Again {
                     Some(known) if known.sign.is_some() && affinity.sign(thread) == known.sign => {
                         threads.push(known.thread.clone());
                     }
-                    _ => match read::thread(&mut proc, look, guest.pid, tid) {
-                        Ok(thread) => threads.extend(thread),
-                        Err(warning) => live.warnings.push(warning),
-                    },
+                    _ => {
+                        let tasks = tasks.get_or_insert_with(|| read::tasks(root, guest.pid));
+                        match read::thread(tasks, look, guest.pid, tid) {
+                            Ok(thread) => threads.extend(thread),
+                            Err(warning) => live.warnings.push(warning),
+                        }
+                    }
                 }
             }
             guest.threads = threads;

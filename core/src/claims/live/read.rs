@@ -169,9 +169,10 @@ fn threads(
     warnings: &mut Vec<LiveWarning>,
 ) -> Vec<LiveThread> {
     let tids = tids(proc, pid, warnings);
+    let mut tasks = tasks(look.root(), pid);
     let mut threads = Vec::with_capacity(tids.len());
     for tid in tids {
-        match thread(proc, look, pid, tid) {
+        match thread(&mut tasks, look, pid, tid) {
             Ok(thread) => threads.extend(thread),
             Err(warning) => warnings.push(warning),
         }
@@ -179,14 +180,20 @@ fn threads(
     threads
 }
 
+/// What [`thread`] reads of.
+pub(super) fn tasks(root: &Root, pid: Pid) -> Reader {
+    Reader::of_tasks(&root.proc().join(pid.to_string()).join("task"))
+}
+
+/// A thread of a process; `None` where it is gone.
 pub(super) fn thread(
-    proc: &mut Reader,
+    tasks: &mut Reader,
     look: Look<'_>,
     pid: Pid,
     tid: Tid,
 ) -> Result<Option<LiveThread>, LiveWarning> {
     if look.asks() {
-        let Some(comm) = proc.read(format_args!("{pid}/task/{tid}/comm"))? else {
+        let Some(comm) = tasks.read(format_args!("{tid}/comm"))? else {
             return Ok(None);
         };
         let comm = comm.trim_end_matches('\n').to_owned();
@@ -194,7 +201,7 @@ pub(super) fn thread(
         return Ok(mask.map(|mask| LiveThread { tid, comm, mask }));
     }
     const LIST: &str = "Cpus_allowed_list:";
-    let Some(text) = proc.read(format_args!("{pid}/task/{tid}/status"))? else {
+    let Some(text) = tasks.read(format_args!("{tid}/status"))? else {
         return Ok(None);
     };
     let mut comm = None;
@@ -214,14 +221,14 @@ pub(super) fn thread(
         (None, Some(mask)) => cpulist::parse_mask(mask).map_err(|_| (mask, "mask of cpus")),
         (None, None) => {
             return Err(LiveWarning::NoLine {
-                file: proc.path().to_owned(),
+                file: tasks.path().to_owned(),
                 key: LIST,
             });
         }
     };
     let mask = parsed.map_err(|(value, expected)| (shown(value), expected));
     let mask = mask.map_err(|(value, expected)| LiveWarning::Malformed {
-        file: proc.path().to_owned(),
+        file: tasks.path().to_owned(),
         value,
         expected,
         unknown: "the mask of this thread is",
@@ -230,7 +237,7 @@ pub(super) fn thread(
     let comm = match comm {
         Some(comm) => comm,
         None => {
-            let comm = proc.read(format_args!("{pid}/task/{tid}/comm"))?;
+            let comm = tasks.read(format_args!("{tid}/comm"))?;
             comm.unwrap_or_default().trim_end_matches('\n').to_owned()
         }
     };
