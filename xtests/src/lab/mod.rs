@@ -16,7 +16,6 @@ pub mod madt;
 pub mod said;
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,34 +68,26 @@ impl Lab {
         Ok(Some(Self { dir, kernel, host }))
     }
 
-    /// Builds numapin as one static file, as a node without any library could run it, and says where it is. Where
+    /// Builds numapin as it ships, one static file that a node without any library can run, and says where it is. Where
     /// `NUMAPIN_LAB_PROGRAM` names one that is built already, that is taken.
     ///
     /// # Errors
-    /// Cargo does not build it; its words are told.
+    /// It can't be built; cargo's words are told.
     pub fn program(&self) -> Result<PathBuf, Broken> {
         if let Some(program) = env::var_os("NUMAPIN_LAB_PROGRAM") {
             return Ok(PathBuf::from(program));
         }
-        let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let target = format!("{}-unknown-linux-gnu", env::consts::ARCH);
-        let dir = self.dir.join("build");
-        // With a target named, the flags are not used for proc-macros, which can't be static.
-        let built = Command::new(cargo)
-            .args(["build", "--locked", "--package", "numapin-cli"])
-            .args(["--target", &target, "--target-dir"])
-            .arg(&dir)
-            .current_dir(workspace())
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        let built = Command::new(workspace().join("cli/dist/build"))
+            .arg("dev")
+            .env("CARGO_TARGET_DIR", self.dir.join("build"))
             // It is carried into a small machine.
             .env("CARGO_PROFILE_DEV_DEBUG", "none")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .output()?;
         if !built.status.success() {
             let words = String::from_utf8_lossy(&built.stderr);
             return Err(format!("the static program could not be built: {words}").into());
         }
-        Ok(dir.join(target).join("debug/numapin"))
+        Ok(PathBuf::from(String::from_utf8(built.stdout)?.trim_end()))
     }
 }
 
