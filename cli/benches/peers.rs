@@ -1,8 +1,11 @@
-//! numapin beside what people use instead, in one run, alternating: `cargo bench -p numapin-cli --bench peers`.
+//! numapin beside what people use instead, in one run, alternating:
+//! `NUMAPIN_BIN=$(cli/dist/build) cargo bench -p numapin-cli --bench peers`, so that what ships is measured.
 //!
 //! CPU time of whole processes as getrusage(2) accounts it, medians over the rounds, and ratios. Peers that are not installed are
 //! left out, saying so. Captured hosts are taken where `NUMAPIN_DATA` names a directory that holds them. The flow of the proposal is
 //! measured on real threads; as root it leaves an entry in /run/numapin, as `apply` does, which goes with this process.
+
+mod program;
 
 use std::error::Error;
 use std::fs;
@@ -18,9 +21,10 @@ use nix::unistd::Pid;
 use numapin_qmp_mock::{Guest, Mocks, RealHost, Script, Threads};
 use numapin_sysfs_sim::Machine;
 
+use program::numapin;
+
 type Fallible<T> = Result<T, Box<dyn Error>>;
 
-const NUMAPIN: &str = env!("CARGO_BIN_EXE_numapin");
 const ROUNDS: usize = 40;
 
 /// One side of a comparison.
@@ -42,6 +46,7 @@ fn main() -> Fallible<()> {
         tell(&getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss().to_string());
         return Ok(());
     }
+    tell(&format!("numapin is {}", numapin().display()));
     let dir = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() {
         "/dev/shm"
     } else {
@@ -64,7 +69,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// The highest memory of a plan on 8,192 CPUs. To the memory of a process the kernel counts what it was before its exec, which is
+/// The highest memory on 8,192 CPUs, and the size of the program. To the memory of a process the kernel counts what it was before its exec, which is
 /// what its parent was. So a process that holds next to nothing starts it: this program anew, and not this one, which made the host.
 fn memory(dir: &Path) -> Fallible<()> {
     let root = dir.join("big");
@@ -77,21 +82,26 @@ fn memory(dir: &Path) -> Fallible<()> {
     machine.write_tree(&root)?;
     let config = dir.join("100.conf");
     fs::write(&config, "cores: 8\nsockets: 4\nnuma: 1\nmemory: 8192\n")?;
-    let mut plan = Command::new(NUMAPIN);
+    let mut plan = Command::new(numapin());
     plan.args(["plan", "--mode", "one-to-one", "--format", "json"])
         .arg(&config)
         .arg("--sysfs-root")
         .arg(&root);
-    let cost = child(&mut plan)?;
-    let mut peak = Command::new(std::env::current_exe()?);
-    peak.arg(PEAK).arg(NUMAPIN).args(plan.get_args());
-    let most: i64 = String::from_utf8(peak.output()?.stdout)?.trim().parse()?;
-    tell(&format!(
-        "  {:>9.1} MiB  peak memory of plan on 8,192 cpus ({:.1} ms of CPU time)",
-        to_f64(most) / 1024.0,
-        millis(cost)
-    ));
-    let size = fs::metadata(NUMAPIN)?.len();
+    let mut topology = Command::new(numapin());
+    topology
+        .args(["topology", "--format", "json", "--sysfs-root"])
+        .arg(&root);
+    for (name, mut command) in [("topology", topology), ("plan", plan)] {
+        let cost = millis(child(&mut command)?);
+        let mut peak = Command::new(std::env::current_exe()?);
+        peak.arg(PEAK).arg(numapin()).args(command.get_args());
+        let most: i64 = String::from_utf8(peak.output()?.stdout)?.trim().parse()?;
+        tell(&format!(
+            "  {:>9.1} MiB  peak memory of {name} on 8,192 cpus ({cost:.1} ms of CPU time)",
+            to_f64(most) / 1024.0
+        ));
+    }
+    let size = fs::metadata(numapin())?.len();
     tell(&format!(
         "  {:>9.2} MiB  the program",
         to_f64(i64::try_from(size)?) / 1024.0 / 1024.0
@@ -109,10 +119,10 @@ fn start(dir: &Path) -> Fallible<()> {
     compare(vec![
         side("true", || child(&mut Command::new("true"))),
         side("numapin --version", || {
-            child(Command::new(NUMAPIN).arg("--version"))
+            child(Command::new(numapin()).arg("--version"))
         }),
         side("numapin hook 100 pre-start", || {
-            child(Command::new(NUMAPIN).args(["hook", "100", "pre-start", "--root", &root]))
+            child(Command::new(numapin()).args(["hook", "100", "pre-start", "--root", &root]))
         }),
     ])
 }
@@ -120,7 +130,7 @@ fn start(dir: &Path) -> Fallible<()> {
 fn read(root: &Path) -> Fallible<()> {
     let mut sides = vec![side("numapin topology --format json", || {
         child(
-            Command::new(NUMAPIN)
+            Command::new(numapin())
                 .args(["topology", "--format", "json", "--sysfs-root"])
                 .arg(root),
         )
@@ -175,7 +185,7 @@ fn pin(dir: &Path, vcpus: u32) -> Fallible<()> {
         side("numapin apply", || {
             back(&tids)?;
             child(
-                Command::new(NUMAPIN)
+                Command::new(numapin())
                     .args([
                         "apply",
                         "--mode",
@@ -190,7 +200,7 @@ fn pin(dir: &Path, vcpus: u32) -> Fallible<()> {
             )
         }),
         side("numapin --version (process start)", || {
-            child(Command::new(NUMAPIN).arg("--version"))
+            child(Command::new(numapin()).arg("--version"))
         }),
         side("the bare calls, one QMP exchange, no process", || {
             back(&tids)?;

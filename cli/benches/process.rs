@@ -1,7 +1,11 @@
-//! What whole processes of numapin cost, in CPU time: `cargo bench -p numapin-cli`.
+//! What whole processes of numapin cost, in CPU time and in instructions:
+//! `NUMAPIN_BIN=$(cli/dist/build) cargo bench -p numapin-cli --bench process`, so that what ships is measured.
 //!
 //! CPU time of the children as the kernel accounts it (fields cutime and cstime of /proc/self/stat), over many runs of each
 //! command in turn, so that a noisy machine disturbs all of them alike. `true` is the floor: a process that does nothing.
+//! Instructions of user space as valgrind's callgrind counts them, where it is installed: the same on a noisy machine.
+
+mod program;
 
 use std::error::Error;
 use std::fs;
@@ -22,7 +26,14 @@ fn main() -> Fallible<()> {
     let dir = tempfile::tempdir()?;
     let config = dir.path().join("100.conf");
     fs::write(&config, "cores: 2\nsockets: 4\nnuma: 1\nmemory: 8192\n")?;
-    let mut commands = vec![("true".to_owned(), vec!["true".to_owned()])];
+    let version = vec![
+        program::numapin().display().to_string(),
+        "--version".to_owned(),
+    ];
+    let mut commands = vec![
+        ("true".to_owned(), vec!["true".to_owned()]),
+        ("--version".to_owned(), version),
+    ];
     for host in [
         "epyc7351p",
         "epyc7451-2s",
@@ -53,14 +64,21 @@ fn main() -> Fallible<()> {
         }
     }
     println!("CPU time of a whole process, mean of {RUNS} runs:");
-    for ((name, _), spent) in commands.iter().zip(spent) {
-        println!("  {:7.3} ms  {name}", spent * 1000.0 / f64::from(RUNS));
+    for ((name, command), spent) in commands.iter().zip(spent) {
+        let instructions = match instructions(command) {
+            Some(count) => format!("{:8} thousand instructions", count / 1000),
+            None => String::new(),
+        };
+        println!(
+            "  {:7.3} ms {instructions}  {name}",
+            spent * 1000.0 / f64::from(RUNS)
+        );
     }
     Ok(())
 }
 
 fn arguments(words: &[&str], config: Option<&PathBuf>, root: &Path) -> Vec<String> {
-    let mut all = vec![env!("CARGO_BIN_EXE_numapin").to_owned()];
+    let mut all = vec![program::numapin().display().to_string()];
     all.extend(words.iter().map(ToString::to_string));
     all.extend(config.map(|path| path.display().to_string()));
     all.extend(["--sysfs-root".to_owned(), root.display().to_string()]);
@@ -79,6 +97,19 @@ fn run(command: &[String]) -> Fallible<()> {
     } else {
         Err(format!("{command:?}: {status}").into())
     }
+}
+
+/// The instructions of one run, all of them in user space; `None` where there is no valgrind.
+fn instructions(command: &[String]) -> Option<u64> {
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(command)
+        .output()
+        .ok()?;
+    // "==123== Collected : 681645"
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = text.lines().find(|line| line.contains("Collected :"))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// CPU time of the children that have ended, user and system.
