@@ -8,6 +8,7 @@ mod bar;
 mod check;
 mod help;
 mod mutations;
+mod opens;
 mod pictures;
 mod pictures_svg;
 mod plan;

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, open, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::{Errno, read};
 
 use super::{FileError, is_absent, read_names};
@@ -53,7 +53,7 @@ impl Reader {
     #[must_use]
     pub fn of_sysfs(dir: &Path) -> Self {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let way = match open(dir, flags, Mode::empty()) {
+        let way = match openat(CWD, dir, flags, Mode::empty()) {
             Ok(held) => Way::Held(held),
             Err(Errno::NOENT | Errno::NOTDIR) => Way::Absent,
             // Each file then says what is wrong.
@@ -120,7 +120,7 @@ impl Reader {
             way,
             base: path.len(),
             path,
-            bytes: vec![0; Self::PAGE],
+            bytes: Vec::new(),
             text: String::new(),
         }
     }
@@ -157,7 +157,7 @@ impl Reader {
                         format!("longer than {} bytes", Self::LONGEST),
                     ));
                 }
-                self.bytes.resize(len * 2, 0);
+                self.bytes.resize(Self::PAGE.max(len * 2), 0);
             }
             let room = self.bytes.len() - len;
             match read(&file, &mut self.bytes[len..]) {
