@@ -11,7 +11,12 @@ use crate::tree::Entry;
 impl fmt::Display for Recording {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{MAGIC} {VERSION}")?;
-        for line in self.provenance.lines() {
+        // Not by `lines`, which leaves out an empty last one.
+        for line in self
+            .provenance
+            .split('\n')
+            .skip_while(|_| self.provenance.is_empty())
+        {
             writeln!(f, "provenance: {}", in_a_line(line))?;
         }
         for note in &self.notes {
