@@ -102,6 +102,20 @@ fn the_page_about_json_can_be_copied() {
     assert_eq!(play("docs/json.md", &mut stage), 1);
 }
 
+#[test]
+fn no_command_is_missing_in_the_page_about_json() {
+    let page = page("docs/json.md");
+    let help = numapin_cli::run_words(["--help"]).told;
+    let from = help.iter().position(|line| line == "Commands:").unwrap();
+    let lines = help[from + 1..].iter().take_while(|line| !line.is_empty());
+    let commands = lines.filter_map(|line| line.split_whitespace().next());
+    let commands: Vec<&str> = commands.filter(|command| *command != "help").collect();
+    assert!(commands.len() > 12, "{help:?}");
+    for command in commands {
+        assert!(page.contains(&format!("`{command}`")), "{command}");
+    }
+}
+
 /// The pages that tell of messages.
 const PAGES: [&str; 2] = ["docs/troubleshooting.md", "docs/advise.md"];
 
