@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the command of these words (without the program's name) as [`main`] does, and prints nothing: for tests and
-/// benchmarks.
+/// benchmarks. Pictures are drawn for 80 columns of Unicode, whatever the environment says.
 #[must_use]
 pub fn run_words<I, W>(words: I) -> Ran
 where
@@ -174,6 +174,11 @@ fn refused(cli: &Cli, fault: &Fault) -> Answer {
 thread_local! {
     /// What this thread tells, where it is kept instead of printed.
     static TOLD: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
+}
+
+/// Whether what is told and answered is kept instead of printed.
+fn is_kept() -> bool {
+    TOLD.with_borrow(Option::is_some)
 }
 
 /// A line on standard error. That it can't be written is nobody's business.
