@@ -52,7 +52,7 @@ pub struct Place {
     pub order: (bool, Option<L3Id>, CoreId, CpuId),
     /// Its package, where that is known.
     pub package: Option<i32>,
-    /// The kind of its core: that of the core's lowest online CPU, should its threads differ.
+    /// The kind of its core: that of the core's fastest online CPU, should its threads differ.
     pub kind: Option<u32>,
     /// Whether it is slower than the fastest kind of the host.
     pub slow: bool,
@@ -195,7 +195,7 @@ impl<'a> Scene<'a> {
         let fastest = self.host.cpus.iter().filter_map(|cpu| cpu.kind).min();
         let boot = self.host.cpus.first().map(|cpu| (cpu.node, cpu.core));
         let mut cores = Vec::new();
-        let mut kinds = Vec::new();
+        let mut kinds: Vec<Option<u32>> = Vec::new();
         let mut l3s = Vec::new();
         for cpu in &self.host.cpus {
             let Some(node) = cpu.node.and_then(|node| self.node_number(node)) else {
@@ -209,6 +209,7 @@ impl<'a> Scene<'a> {
             if core == kinds.len() {
                 kinds.push(cpu.kind);
             }
+            kinds[core] = kinds[core].into_iter().chain(cpu.kind).min();
             self.cpus.push(Place {
                 id: cpu.id,
                 node,
@@ -216,13 +217,16 @@ impl<'a> Scene<'a> {
                 l3: position(&mut l3s, (node, cpu.l3)),
                 order: (cpu.l3.is_none(), cpu.l3, cpu.core, cpu.id),
                 package: cpu.package.map(|p| p.0),
-                kind: kinds[core],
+                kind: None,
                 slow: cpu.kind > fastest && cpu.kind.is_some(),
                 boot: boot == Some((cpu.node, cpu.core)),
                 usable: self.usable.contains(cpu.id),
                 claimed: self.claimed.contains(cpu.id),
                 crowd,
             });
+        }
+        for place in &mut self.cpus {
+            place.kind = kinds[place.core];
         }
         self.cores = cores.len();
         self.l3s = l3s.len();

@@ -72,7 +72,7 @@ pub(super) struct CoreIx {
     /// Whether a vCPU can have it: for smt=isolate with overlap=deny not if others hold a CPU of it, since its idle threads
     /// could not be claimed.
     pub fit: bool,
-    /// Its kind, 0 the fastest: that of its lowest online CPU, should its threads differ.
+    /// Its kind, 0 the fastest: that of its fastest online CPU, should its threads differ.
     pub kind: u32,
 }
 
@@ -118,7 +118,8 @@ impl Index {
             for l3 in node.chunk_by(|a, b| a.1 == b.1) {
                 let mut cores = Vec::new();
                 for core in l3.chunk_by(|a, b| a.2 == b.2) {
-                    let core_kind = host.cpus[core[0].3].kind.unwrap_or(fast);
+                    let all_kinds = core.iter().map(|(.., i)| host.cpus[*i].kind);
+                    let core_kind = all_kinds.flatten().min().unwrap_or(fast);
                     let members = core.iter().map(|(.., i)| &host.cpus[*i]);
                     let online: CpuSet = members.clone().map(|cpu| cpu.id).collect();
                     let fitting = members.filter(|cpu| usable.cpus.contains(cpu.id));
