@@ -4,6 +4,9 @@
 //! the cheapest host nodes that are left, each with its distances to those in use and with half the distances to its nearest
 //! neighbours: a sum over pairs counts each pair from both ends. All costs are counted twice here, so that halves are whole.
 //! Distances are added as they are, and become a cost once for each host node: costs can be wide numbers.
+//!
+//! Where that takes long, the sets of host nodes that a best plan can be on are found first ([`Sets`]). Within them all distances
+//! come to the same, and the bound, which only has to tell who is where, is nearly always the cost itself.
 
 use super::cost::Item;
 use super::inner::Inner;
@@ -13,6 +16,7 @@ use super::number::Number;
 use super::problem::Problem;
 use super::scale::Scale;
 use super::search::Space;
+use super::sets::{Best, Sets};
 
 pub(super) struct Apart<W> {
     /// How many free virtual nodes there are, and the class of each: those of a class cost the same everywhere.
@@ -41,6 +45,10 @@ pub(super) struct Apart<W> {
     scratch: Vec<W>,
     matrix: Vec<Vec<Option<W>>>,
     work: u64,
+    /// By set of host nodes that a best plan can be on: which are in it. None: every set is possible.
+    sets: Vec<Vec<bool>>,
+    /// How many host nodes in use are not in each of these sets.
+    outside: Vec<usize>,
 }
 
 fn twice<W: Number>(cost: &W) -> W {
@@ -141,9 +149,54 @@ impl<W: Number> Apart<W> {
             scratch: Vec::new(),
             matrix: Vec::new(),
             work: 0,
+            sets: Vec::new(),
+            outside: Vec::new(),
             classes,
             single,
         })
+    }
+
+    /// Looks only at the sets of host nodes that a best plan can be on, if they can be found with so much work. Before the search.
+    pub(super) fn narrow(&mut self, scale: &Scale<W>, budget: u64) {
+        let of = |class: &Vec<Option<W>>| -> Option<Vec<Option<i128>>> {
+            let before = |single: &W| scale.before(Item::Distance, &half(single));
+            let row = class.iter().map(|single| single.as_ref().map(before));
+            // a cost that fits no narrow number ends it
+            row.map(|cost| cost.map_or(Some(None), |cost| Some(Some(cost?))))
+                .collect()
+        };
+        let Some(rows) = self.single.iter().map(of).collect::<Option<Vec<_>>>() else {
+            return;
+        };
+        let sets = Sets {
+            single: self
+                .classes
+                .iter()
+                .map(|class| rows[*class].clone())
+                .collect(),
+            distance: self.distance.clone(),
+            to_fixed: self.to_used.clone(),
+        };
+        let Some(Best { distance, sets }) = sets.best(budget) else {
+            return;
+        };
+        let count = self.used.len();
+        let member = |set: &Vec<usize>| (0..count).map(|n| set.contains(&n)).collect();
+        self.sets = sets.iter().map(member).collect();
+        self.outside = vec![0; sets.len()];
+        // they all have the same distances: these are counted once and for all
+        self.halves.add_to(&mut self.costs[0], 2 * distance);
+        self.to_used = vec![0; count];
+        self.distance = vec![vec![0; count]; count];
+        for (near, _) in self.near.iter_mut().flatten() {
+            *near = 0;
+        }
+    }
+
+    fn change_outside(&mut self, node: usize, change: fn(usize, usize) -> usize) {
+        for (outside, set) in self.outside.iter_mut().zip(&self.sets) {
+            *outside = change(*outside, usize::from(!set[node]));
+        }
     }
 
     /// For each host node the distances that it counts at least if it is taken, with `others` more beside it: from both ends to
@@ -200,6 +253,11 @@ impl<W: Number> Halves<W> {
     }
 }
 
+/// What was counted twice, counted once.
+fn half<W: Number>(cost: &W) -> W {
+    W::from_big(&(cost.to_big() / 2))
+}
+
 /// What decides the cost of a virtual node.
 fn class(problem: &Problem<'_>, v: usize) -> (usize, Option<super::memory::Need>) {
     (problem.vnodes[v].size(), problem.vnodes[v].need)
@@ -227,6 +285,7 @@ impl<W: Number> Space for Apart<W> {
         self.costs.push(cost);
         self.row.push(node);
         self.used[node] = true;
+        self.change_outside(node, usize::wrapping_add);
         for (sum, distance) in self.to_used.iter_mut().zip(&self.distance[node]) {
             *sum += distance;
         }
@@ -236,6 +295,7 @@ impl<W: Number> Space for Apart<W> {
         let Some(node) = self.row.pop() else { return };
         self.costs.pop();
         self.used[node] = false;
+        self.change_outside(node, usize::wrapping_sub);
         for (sum, distance) in self.to_used.iter_mut().zip(&self.distance[node]) {
             *sum -= distance;
         }
@@ -250,8 +310,11 @@ impl<W: Number> Space for Apart<W> {
     }
 
     fn bound(&mut self) -> Option<W> {
+        if !self.sets.is_empty() && !self.outside.contains(&0) {
+            return None;
+        }
         let placed = self.row.len();
-        self.work += (self.used.len() * (8 + self.classes.len()) * size_of::<W>() / 8) as u64;
+        self.work += (self.used.len() * (8 + self.classes.len()) * size_of::<W>() / 16) as u64;
         let others = (self.classes.len() - placed).saturating_sub(1);
         let mut bound = self.costs[placed].clone();
         self.share_distances(others);
@@ -290,7 +353,7 @@ impl<W: Number> Space for Apart<W> {
         if self.left[placed].iter().filter(|left| **left > 0).count() < 2 {
             return None;
         }
-        self.work += (self.used.len() * rows * rows * size_of::<W>() / 2) as u64;
+        self.work += (self.used.len() * rows * rows * size_of::<W>() / 4) as u64;
         self.share_distances(rows - 1);
         let mut matrix = std::mem::take(&mut self.matrix);
         matrix.resize_with(rows, Vec::new);

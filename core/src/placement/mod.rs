@@ -26,6 +26,7 @@ mod remarks;
 pub mod room;
 mod scale;
 mod search;
+mod sets;
 mod solve;
 mod span;
 mod tables;

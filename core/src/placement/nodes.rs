@@ -31,6 +31,12 @@ pub(super) struct Placed<W> {
     pub bound: Option<W>,
 }
 
+/// With so much work most searches are done. After that it pays to know the sets of host nodes first.
+const EASY: u64 = 1_000_000;
+
+/// So much work may go into these sets.
+const NARROWING: u64 = 200_000_000;
+
 impl Task {
     /// The task of a problem; `None`: a virtual node is tied to a host node without a usable CPU.
     pub(super) fn new(problem: &Problem<'_>) -> Option<Self> {
@@ -115,7 +121,14 @@ impl Task {
         let mut budget = Budget(problem.budget());
         let (found, half) = if self.apart(problem, &room) {
             let mut space = Apart::new(self, problem, scale, inner)?;
-            (search::cheapest(&mut space, &mut budget, None), true)
+            let mut easy = Budget(Some(EASY));
+            let mut found = search::any_cheapest(&mut space, &mut easy, None);
+            if found.bound.is_some() {
+                space.narrow(scale, NARROWING);
+                found = search::any_cheapest(&mut space, &mut budget, None);
+            }
+            let whole = Budget(problem.budget());
+            (search::first(&mut space, found, &whole), true)
         } else {
             let mut space = Together::new(self, problem, scale, inner);
             (search::cheapest(&mut space, &mut budget, None), false)

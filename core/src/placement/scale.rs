@@ -99,6 +99,12 @@ impl<W: Number> Scale<W> {
         }
     }
 
+    /// The items before another one, packed without it and what stands behind; `None`: they fit no narrow number.
+    pub(super) fn before(&self, item: Item, packed: &W) -> Option<i128> {
+        let unit = self.one(item).to_big() * BigInt::from(self.limits.radix(item));
+        packed.to_big().div_floor(&unit).to_i128()
+    }
+
     /// What one of an item weighs.
     pub(super) fn one(&self, item: Item) -> W {
         let found = self.weights.iter().find(|(i, _)| *i == item);
