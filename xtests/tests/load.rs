@@ -2,7 +2,7 @@
 //! ones are run by hand, and what they showed:
 //!
 //! ```text
-//! NUMAPIN_LOAD=full cargo test --release -p numapin-xtests --test load -- --nocapture --test-threads 1
+//! NUMAPIN_LOAD=full cargo test --profile load -p numapin-xtests --test load -- --nocapture --test-threads 1
 //! NUMAPIN_LOAD_CASES=1000000 NUMAPIN_LOAD_SEED=1 ... random_cases
 //! ```
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
