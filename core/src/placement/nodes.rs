@@ -32,7 +32,7 @@ pub(super) struct Placed<W> {
 }
 
 /// With so much work most searches are done. After that it pays to know the sets of host nodes first.
-const EASY: u64 = 1_000_000;
+const EASY: u64 = 4_000_000;
 
 /// So much work may go into these sets.
 const NARROWING: u64 = 200_000_000;
