@@ -46,7 +46,8 @@ pub struct Place {
     pub node: usize,
     /// The number of its core: the CPUs of one host node that name the same core.
     pub core: usize,
-    /// The number of its L3: the CPUs of one host node that name the same L3, or the host node where they name none.
+    /// The number of its L3: the CPUs of one host node that name the same L3, or the host node where they name none. That of the
+    /// CPU that names its core, should the core's threads differ.
     pub l3: usize,
     /// Its place in topological order: L3, core, thread; CPUs that name no L3 come after those that do.
     pub order: (bool, Option<L3Id>, CoreId, CpuId),
@@ -205,6 +206,9 @@ impl<'a> Scene<'a> {
             let crowd = masks.fold(Fraction::ZERO, |sum, (mask, vcpus)| {
                 sum + Fraction::new(*vcpus as usize, mask.len())
             });
+            let same = |other: &&Cpu| (other.node, other.core) == (cpu.node, cpu.core);
+            let named = self.host.cpu(CpuId(cpu.core.0)).filter(same);
+            let l3 = named.unwrap_or(cpu).l3;
             let core = position(&mut cores, (node, cpu.core));
             if core == kinds.len() {
                 kinds.push(cpu.kind);
@@ -214,8 +218,8 @@ impl<'a> Scene<'a> {
                 id: cpu.id,
                 node,
                 core,
-                l3: position(&mut l3s, (node, cpu.l3)),
-                order: (cpu.l3.is_none(), cpu.l3, cpu.core, cpu.id),
+                l3: position(&mut l3s, (node, l3)),
+                order: (l3.is_none(), l3, cpu.core, cpu.id),
                 package: cpu.package.map(|p| p.0),
                 kind: None,
                 slow: cpu.kind > fastest && cpu.kind.is_some(),

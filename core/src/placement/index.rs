@@ -99,7 +99,10 @@ impl Index {
         let mut order: Vec<(NodeId, L3Id, CoreId, usize)> = Vec::with_capacity(host.cpus.len());
         for (i, cpu) in host.cpus.iter().enumerate() {
             if let Some(node) = cpu.node {
-                let l3 = cpu.l3.unwrap_or(L3Id(u32::MAX));
+                // A core is in one L3, also where firmware has its threads in two: in that of the CPU that names it.
+                let named = host.cpu(CpuId(cpu.core.0));
+                let first = named.filter(|first| (first.node, first.core) == (cpu.node, cpu.core));
+                let l3 = first.unwrap_or(cpu).l3.unwrap_or(L3Id(u32::MAX));
                 order.push((node, l3, cpu.core, i));
             }
         }
