@@ -95,3 +95,16 @@ fn ended(output: Output) -> Ended {
         err: text(&output.stderr),
     }
 }
+
+/// Whether strace may trace here; where it may not, that is told.
+#[must_use]
+pub fn has_strace() -> bool {
+    let has = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status();
+    let has = has.is_ok_and(|status| status.success());
+    if !has {
+        passed_over("there is no strace that may trace");
+    }
+    has
+}

@@ -12,17 +12,6 @@ use numapin_xtests::node::Node;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_numapin-tested");
 
-fn has_strace() -> bool {
-    let has = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .status();
-    let has = has.is_ok_and(|status| status.success());
-    if !has {
-        namespace::passed_over("there is no strace that may trace");
-    }
-    has
-}
-
 /// How often each file was opened for reading; strace tells the directory that a file is opened from (`-y`).
 fn opened(trace: &str) -> BTreeMap<String, usize> {
     let mut times = BTreeMap::new();
@@ -61,7 +50,7 @@ fn calls(trace: &str, call: &str, tid: u32) -> usize {
 fn threads_of_others_are_looked_at_once() -> Result<(), Broken> {
     // Nobody's masks are to follow: what is set costs more.
     const POLICY: &str = "one-to-one,emulator=keep,iothreads=keep,vhost=keep";
-    if !has_strace() {
+    if !namespace::has_strace() {
         return Ok(());
     }
     let node = Node::of(&numapin_sysfs_sim::Host::grid(1, 2, 2, 8, 2))?;
@@ -115,7 +104,7 @@ fn threads_of_others_are_looked_at_once() -> Result<(), Broken> {
 #[test]
 fn a_thread_that_is_pinned_costs_one_look_and_three_calls() -> Result<(), Broken> {
     const VCPUS: u32 = 16;
-    if !namespace::can_be_had() || !has_strace() {
+    if !namespace::can_be_had() || !namespace::has_strace() {
         return Ok(());
     }
     let (dir, program) = for_everybody(PROGRAM)?;

@@ -121,17 +121,6 @@ fn a_vmid_is_a_number(
     Ok(())
 }
 
-fn has_strace() -> bool {
-    let has = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .status();
-    let has = has.is_ok_and(|status| status.success());
-    if !has {
-        namespace::passed_over("there is no strace that may trace");
-    }
-    has
-}
-
 /// System calls that change files, beside `open` for writing.
 const CHANGES: [&str; 17] = [
     "rename",
@@ -221,7 +210,7 @@ fn a_trace_is_understood() {
 /// The system calls of each command below a captured root, with a config full of paths.
 #[test]
 fn paths_in_configs_are_never_opened() -> Result<(), Broken> {
-    if !has_strace() {
+    if !namespace::has_strace() {
         return Ok(());
     }
     let pair = Pair::new()?;
@@ -277,7 +266,7 @@ fn paths_in_configs_are_never_opened() -> Result<(), Broken> {
 /// The system calls of each command on this machine, with a `/run` of its own: as root it writes below /run/numapin alone.
 #[test]
 fn as_root_it_writes_below_run_numapin_only() -> Result<(), Broken> {
-    if !namespace::can_be_had() || !has_strace() {
+    if !namespace::can_be_had() || !namespace::has_strace() {
         return Ok(());
     }
     let (dir, program) = for_everybody(PROGRAM)?;
