@@ -1,8 +1,8 @@
 //! What planning costs, and how it grows: `cargo bench -p numapin-core --bench planner`.
 //!
 //! CPU time of one thread, so that a busy machine disturbs little: as many plans in a row as fill a few milliseconds, seven times,
-//! of which the median counts. With `-- --svg DIR` the rows of growth are drawn into files of that directory as well, and with
-//! `-- growth` they are all that is measured.
+//! of which the median counts. With `-- goals`, `-- uneven`, `-- worst` or `-- growth` only that is measured; with `-- --svg DIR`
+//! the rows of growth are drawn into files of that directory as well.
 
 mod growth;
 mod hosts;
@@ -34,19 +34,37 @@ struct Spent {
 
 fn main() -> Fallible<()> {
     let mut words = std::env::args().skip(1);
-    let (mut all, mut drawn) = (true, None);
+    let (mut groups, mut drawn) = (Vec::new(), None);
     while let Some(word) = words.next() {
         match word.as_str() {
-            "growth" => all = false,
+            "goals" | "uneven" | "worst" | "growth" => groups.push(word),
             "--svg" => drawn = Some(PathBuf::from(words.next().ok_or("--svg: no directory")?)),
             // cargo's own
             "--bench" => {}
-            _ => return Err(format!("{word}: expected growth or --svg DIR").into()),
+            _ => {
+                let expected = "goals, uneven, worst, growth or --svg DIR";
+                return Err(format!("{word}: expected {expected}").into());
+            }
         }
     }
-    if all {
+    let wanted = |group: &str| groups.is_empty() || groups.iter().any(|word| word == group);
+    if wanted("goals") {
         goals()?;
-        uneven()?;
+    }
+    if wanted("uneven") {
+        tell(
+            "uneven hosts: claims by chance, distances of two packages; 8 virtual nodes of 1 to 8 vcpus",
+        );
+        uneven(false)?;
+    }
+    if wanted("worst") {
+        tell(
+            "the worst hosts: claims and all distances by chance; 8 virtual nodes of 1 to 8 vcpus",
+        );
+        uneven(true)?;
+    }
+    if !wanted("growth") {
+        return Ok(());
     }
     for row in growth::rows()? {
         row.tell();
@@ -79,25 +97,16 @@ fn goals() -> Fallible<()> {
     Ok(())
 }
 
-fn uneven() -> Fallible<()> {
-    for (what, distances_by_chance) in [
-        (
-            "uneven hosts: claims by chance, distances of two packages",
-            false,
-        ),
-        ("the worst hosts: claims and all distances by chance", true),
-    ] {
-        tell(&format!("{what}; 8 virtual nodes of 1 to 8 vcpus"));
-        for (goal, nodes) in [("20 ms", 16), ("1 s", 64)] {
-            for seed in [1, 2, 3] {
-                let (host, claims) = hosts::uneven(nodes, 64, seed, distances_by_chance);
-                for mode in MODES {
-                    let spent = measure(&host, &hosts::uneven_guest()?, &claims, mode)?;
-                    tell(&format!(
-                        "{}  {mode}: {nodes} host nodes x 64 cpus, seed {seed} (goal {goal})",
-                        spent.told()
-                    ));
-                }
+fn uneven(distances_by_chance: bool) -> Fallible<()> {
+    for (goal, nodes) in [("20 ms", 16), ("1 s", 64)] {
+        for seed in [1, 2, 3] {
+            let (host, claims) = hosts::uneven(nodes, 64, seed, distances_by_chance);
+            for mode in MODES {
+                let spent = measure(&host, &hosts::uneven_guest()?, &claims, mode)?;
+                tell(&format!(
+                    "{}  {mode}: {nodes} host nodes x 64 cpus, seed {seed} (goal {goal})",
+                    spent.told()
+                ));
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::apart::Apart;
+use super::apart;
 use super::cost::Item;
 use super::fits;
 use super::inner::{Inner, Load};
@@ -30,12 +30,6 @@ pub(super) struct Placed<W> {
     /// Nothing costs less than this; `None`: nothing costs less than `cost`.
     pub bound: Option<W>,
 }
-
-/// With so much work most searches are done. After that it pays to know the sets of host nodes first.
-const EASY: u64 = 4_000_000;
-
-/// So much work may go into these sets.
-const NARROWING: u64 = 200_000_000;
 
 impl Task {
     /// The task of a problem; `None`: a virtual node is tied to a host node without a usable CPU.
@@ -119,26 +113,13 @@ impl Task {
             return None;
         }
         let mut budget = Budget(problem.budget());
-        let (found, half) = if self.apart(problem, &room) {
-            let mut space = Apart::new(self, problem, scale, inner)?;
-            let mut easy = Budget(Some(EASY));
-            let mut found = search::any_cheapest(&mut space, &mut easy, None);
-            if found.bound.is_some() {
-                space.narrow(scale, NARROWING);
-                found = search::any_cheapest(&mut space, &mut budget, None);
-            }
-            let whole = Budget(problem.budget());
-            (search::first(&mut space, found, &whole), true)
+        let found = if self.apart(problem, &room) {
+            apart::best(self, problem, scale, inner, &budget)
         } else {
             let mut space = Together::new(self, problem, scale, inner);
-            (search::cheapest(&mut space, &mut budget, None), false)
+            search::cheapest(&mut space, &mut budget, None)
         };
         let (cost, choices) = found.best?;
-        // the search for a host node each counts everything twice
-        let whole = |cost: &W| match half {
-            true => W::from_big(&(cost.to_big() / 2)),
-            false => cost.clone(),
-        };
         let mut hosts = vec![0; problem.vnodes.len()];
         for (n, vnodes) in &self.fixed {
             for v in vnodes {
@@ -150,8 +131,8 @@ impl Task {
         }
         Some(Placed {
             hosts,
-            cost: whole(&cost),
-            bound: found.bound.as_ref().map(whole),
+            cost,
+            bound: found.bound,
         })
     }
 }

@@ -5,6 +5,7 @@
 
 use bnum::BInt;
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_traits::Zero;
 
 /// A signed whole number with room for a packed cost.
@@ -22,6 +23,8 @@ pub(super) trait Number: Clone + Ord {
     fn add(&mut self, other: &Self);
     /// Takes away.
     fn sub(&mut self, other: &Self);
+    /// How many times a unit above zero fits in, rounded down.
+    fn over(&self, unit: &Self) -> Self;
 
     /// The sum.
     fn plus(&self, other: &Self) -> Self {
@@ -64,6 +67,10 @@ impl Number for i128 {
     #[inline]
     fn sub(&mut self, other: &Self) {
         *self = self.wrapping_sub(*other);
+    }
+
+    fn over(&self, unit: &Self) -> Self {
+        self.div_euclid(*unit)
     }
 }
 
@@ -109,6 +116,10 @@ impl Number for Wide {
     fn sub(&mut self, other: &Self) {
         *self = self.wrapping_sub(*other);
     }
+
+    fn over(&self, unit: &Self) -> Self {
+        self.div_euclid(*unit)
+    }
 }
 
 impl Number for BigInt {
@@ -132,6 +143,10 @@ impl Number for BigInt {
 
     fn sub(&mut self, other: &Self) {
         *self -= other;
+    }
+
+    fn over(&self, unit: &Self) -> Self {
+        self.div_floor(unit)
     }
 }
 
@@ -168,6 +183,8 @@ mod tests {
         assert!(n < W::nothing());
         assert_eq!(of(-4).plus(&of(6)), of(2));
         assert_eq!(of(-4).times(3), of(-12));
+        assert_eq!(of(-4).over(&of(3)), of(-2));
+        assert_eq!(of(7).over(&of(3)), of(2));
     }
 
     #[test]

@@ -206,8 +206,11 @@ impl<'a> Problem<'a> {
         short
     }
 
-    /// The distance between two host nodes: the larger of both directions.
-    pub(super) fn distance(&self, a: usize, b: usize) -> u64 {
+    /// The distance between two host nodes: the larger of both directions. A host node is not apart from itself.
+    pub(super) fn apart(&self, a: usize, b: usize) -> u64 {
+        if a == b {
+            return 0;
+        }
         let (a, b) = (self.index.nodes[a].id, self.index.nodes[b].id);
         u64::from(self.host.distance(a, b).max(self.host.distance(b, a)))
     }

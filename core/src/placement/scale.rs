@@ -54,13 +54,14 @@ impl Limits {
         }
     }
 
-    /// How many bits a packed cost takes, with room for sums of two and for bounds that count pairs twice.
+    /// How many bits a packed cost takes, with room for what an assignment accounts for: sums of two on a way from virtual node
+    /// to virtual node.
     pub(super) fn bits(&self) -> u64 {
         let product = self
             .items
             .iter()
             .fold(BigUint::one(), |p, (item, _)| p * self.radix(*item));
-        product.bits() + 3
+        product.bits() + 2 + u64::from(u64::BITS - self.entries.leading_zeros())
     }
 
     fn radix(&self, item: Item) -> BigUint {
@@ -99,10 +100,10 @@ impl<W: Number> Scale<W> {
         }
     }
 
-    /// The items before another one, packed without it and what stands behind; `None`: they fit no narrow number.
-    pub(super) fn before(&self, item: Item, packed: &W) -> Option<i128> {
-        let unit = self.one(item).to_big() * BigInt::from(self.limits.radix(item));
-        packed.to_big().div_floor(&unit).to_i128()
+    /// What one of the item before another one weighs at least: so often as this fits into a packed cost, the rest is that other
+    /// item and those behind it.
+    pub(super) fn above(&self, item: Item) -> W {
+        W::from_big(&(self.one(item).to_big() * BigInt::from(self.limits.radix(item))))
     }
 
     /// What one of an item weighs.

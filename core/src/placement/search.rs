@@ -49,45 +49,27 @@ pub(super) fn cheapest<S: Space>(
     budget: &mut Budget,
     ceiling: Option<&S::Cost>,
 ) -> Found<S::Cost> {
-    let whole = Budget(budget.0);
-    let found = any_cheapest(space, budget, ceiling);
-    first(space, found, &whole)
-}
-
-/// The same where any of several will do.
-pub(super) fn any_cheapest<S: Space>(
-    space: &mut S,
-    budget: &mut Budget,
-    ceiling: Option<&S::Cost>,
-) -> Found<S::Cost> {
+    let whole = budget.0;
     let mut search = Search::new(budget.0);
     search.ceiling = ceiling.cloned();
     search.descend(space);
     if let Some(left) = &mut budget.0 {
         *left = left.saturating_sub(search.work);
     }
-    let best = search.best;
+    let mut best = search.best;
     let high = best.as_ref().map(|(cost, _)| cost).or(ceiling);
     let bound = search
         .open
         .filter(|open| high.is_none_or(|high| open < high));
-    Found { best, bound }
-}
-
-/// The first in order of all results that cost as much as one that is proved: no further proof is needed once it is found.
-pub(super) fn first<S: Space>(
-    space: &mut S,
-    mut found: Found<S::Cost>,
-    budget: &Budget,
-) -> Found<S::Cost> {
-    if let (Some((cost, choices)), None) = (&found.best, &found.bound) {
-        let mut ordered = Search::new(budget.0);
+    if let (Some((cost, _)), None) = (&best, &bound) {
+        // the first in order of all that cost as much: no further proof is needed once it is found
+        let mut ordered = Search::new(whole);
         ordered.target = Some(cost.clone());
-        ordered.best = Some((cost.clone(), choices.clone()));
+        ordered.best = best;
         ordered.descend(space);
-        found.best = ordered.best;
+        best = ordered.best;
     }
-    found
+    Found { best, bound }
 }
 
 struct Search<S: Space> {

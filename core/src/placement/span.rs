@@ -84,12 +84,14 @@ impl<'a, W: Number> Span<'a, W> {
             saved_after[n] = saved_after[n + 1].plus(&saved[n]);
         }
         let one = scale.one(Item::Distance);
-        let apart = |a: &usize, b: &usize| if a == b { 0 } else { problem.distance(*a, *b) };
-        let row = |a| nodes.iter().map(|b| one.times(apart(a, b))).collect();
+        let row = |a: &usize| {
+            let apart = |b: &usize| one.times(problem.apart(*a, *b));
+            nodes.iter().map(apart).collect()
+        };
         let all = || nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b)));
         let nearest = all()
             .filter(|(a, b)| a != b)
-            .map(|(a, b)| problem.distance(*a, *b))
+            .map(|(a, b)| problem.apart(*a, *b))
             .min();
         let items = [
             Item::Packages,

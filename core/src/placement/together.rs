@@ -47,8 +47,7 @@ impl<'a, W: Number> Together<'a, W> {
             there[*n].clone_from(vnodes);
         }
         let one = scale.one(Item::Distance);
-        let weighed =
-            |a: usize, b: usize| one.times(if a == b { 0 } else { problem.distance(a, b) });
+        let weighed = |a: usize, b: usize| one.times(problem.apart(a, b));
         let row = |a: usize| nodes.clone().map(|b| weighed(a, b)).collect();
         Self {
             problem,
