@@ -11,6 +11,7 @@ use numapin_core::id::{CoreId, L3Id, NodeId, Pid, VcpuId, Vmid, VnodeId};
 use numapin_core::idset::{CpuSet, NodeSet};
 use numapin_core::policy::{ChosenPolicy, Mode};
 use numapin_core::reconcile::ThreadNow;
+use numapin_core::sorted;
 use serde::Serialize;
 
 use crate::fault::Fault;
@@ -131,7 +132,7 @@ impl GuestState {
 pub(crate) fn all(node: &Node, warn: &mut Vec<String>) -> Result<Vec<GuestStatus>, Fault> {
     let live = node.live.guests.iter().filter_map(|guest| guest.vmid);
     let entries = node.ledger.alive.iter().filter_map(|entry| entry.vmid);
-    let mut vmids: BTreeSet<Vmid> = live.chain(entries).collect();
+    let mut vmids: BTreeSet<Vmid> = sorted::set(live.chain(entries));
     for vmid in node.configs.guests()? {
         match chosen(node, vmid) {
             Ok((_, chosen)) if chosen.policy.mode != Mode::None => {
@@ -320,7 +321,7 @@ fn status(
     let vcpus = entry.iter().flat_map(|entry| &entry.plan.vcpus);
     let virtual_nodes = vcpus.map(|kept| (kept.placed.vcpu, kept.placed.virtual_node));
     Ok(GuestStatus {
-        virtual_nodes: virtual_nodes.collect(),
+        virtual_nodes: sorted::map(virtual_nodes),
         beside: match claimed.is_empty() {
             true => Beside::default(),
             false => claims.beside(&guest, &claimed),

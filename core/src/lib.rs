@@ -23,6 +23,7 @@ pub mod qmp;
 pub mod reconcile;
 pub mod report;
 pub mod root;
+pub mod sorted;
 pub mod steps;
 pub mod thread;
 pub mod violation;

@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use crate::sorted;
+
 /// The steps of one captured machine, in this process. Clones count together.
 #[derive(Debug, Clone, Default)]
 pub struct Steps(Option<Arc<Machine>>);
@@ -91,11 +93,8 @@ impl Steps {
 impl Plan {
     fn below(dir: &Path) -> Option<Self> {
         let asked = fs::read_to_string(dir.join("numapin-step"));
-        let at: BTreeMap<u64, Then> = asked
-            .iter()
-            .flat_map(|text| text.lines())
-            .filter_map(parse)
-            .collect();
+        let at: BTreeMap<u64, Then> =
+            sorted::map(asked.iter().flat_map(|text| text.lines()).filter_map(parse));
         (!at.is_empty()).then(|| Self {
             reached: dir.join("numapin-step.reached"),
             at,

@@ -11,6 +11,7 @@ use numapin_core::policy::Mode;
 use numapin_core::process::{Look, Task};
 use numapin_core::reconcile::{Outcome, ThreadNow};
 use numapin_core::report::{Report, ThreadReport};
+use numapin_core::sorted;
 use numapin_core::thread::{Process, Target, Thread, ThreadKind, Wish};
 
 use super::Keeper;
@@ -34,7 +35,7 @@ impl Keeper<'_> {
         let process = threads.process;
         entry.plan.plugged = threads.vcpus.iter().map(|vcpu| vcpu.index).collect();
         entry.iothreads = match (&threads.iothreads, before) {
-            (Some(told), _) => told.iter().map(|io| (io.tid, io.id.clone())).collect(),
+            (Some(told), _) => sorted::map(told.iter().map(|io| (io.tid, io.id.clone()))),
             (None, Some(before)) => before.iothreads.clone(),
             (None, None) => BTreeMap::new(),
         };
@@ -181,7 +182,9 @@ struct Wanted<'a>(BTreeMap<Thread, &'a ThreadNow>);
 impl<'a> Wanted<'a> {
     fn of(outcome: &'a Outcome) -> Self {
         let threads = outcome.threads.iter();
-        Self(threads.filter_map(|now| Some((now.thread?, now))).collect())
+        Self(sorted::map(
+            threads.filter_map(|now| Some((now.thread?, now))),
+        ))
     }
 
     /// Lets a wish be what is wanted now: the mask of the plan, as claims and offline CPUs leave it; false where nothing is.
@@ -205,7 +208,7 @@ fn left_alone(entry: &Entry, wishes: &Wishes, tasks: &[Task]) -> Vec<Target> {
     if entry.found.is_empty() {
         return Vec::new();
     }
-    let wished: BTreeSet<Thread> = wishes.list.iter().map(|wish| wish.thread).collect();
+    let wished: BTreeSet<Thread> = sorted::set(wishes.list.iter().map(|wish| wish.thread));
     // Iothreads may be unknown for now: they are not left alone for that.
     let kept = |target: &Target| match target.kind {
         ThreadKind::Vcpu { .. } | ThreadKind::AllVcpus => entry.plan.mode != Mode::None,

@@ -18,6 +18,7 @@ use numapin_core::idset::CpuSet;
 use numapin_core::policy::Policy;
 use numapin_core::process::{self, Look, Process, Task};
 use numapin_core::root::Root;
+use numapin_core::sorted;
 use numapin_core::violation::Violations;
 
 pub(crate) use configs::{Config, Configs, conf_path};
@@ -216,7 +217,7 @@ impl Node {
             .find(|live| own.is(live))
             .map_or(&[][..], |live| &live.threads);
         let mask = |thread: &LiveThread| Some((thread.vcpu()?, thread.mask.clone()));
-        threads.iter().filter_map(mask).collect()
+        sorted::map(threads.iter().filter_map(mask))
     }
 
     /// Takes a guest out of what runs: a plan stands for it from now on.

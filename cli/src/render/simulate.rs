@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use numapin_core::claims::Claims;
 use numapin_core::host::Host;
 use numapin_core::policy::Mode;
+use numapin_core::sorted;
 
 use super::drawing::{Drawn, Scene};
 use super::look::Look;
@@ -67,7 +68,7 @@ fn road(walk: &Walk) -> String {
     );
     match &steps.report {
         None => {
-            let masks: BTreeSet<_> = steps.masks.values().map(ToString::to_string).collect();
+            let masks: BTreeSet<_> = sorted::set(steps.masks.values().map(ToString::to_string));
             let masks: Vec<_> = masks.into_iter().collect();
             let _ = writeln!(
                 out,

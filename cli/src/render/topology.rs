@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use numapin_core::host::{Host, Node};
 use numapin_core::idset::CpuSet;
+use numapin_core::sorted;
 
 use super::drawing::Drawing;
 use super::look::Look;
@@ -49,14 +50,14 @@ pub(crate) fn text(host: &Host, look: Look) -> String {
 
 /// What the host is made of, on one line.
 pub(crate) fn summary(host: &Host) -> String {
-    let cores: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.core).collect();
-    let packages: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.package).collect();
+    let cores: BTreeSet<_> = sorted::set(host.cpus.iter().map(|cpu| cpu.core));
+    let packages: BTreeSet<_> = sorted::set(host.cpus.iter().map(|cpu| cpu.package));
     let mut threads: BTreeMap<_, usize> = BTreeMap::new();
     for cpu in &host.cpus {
         *threads.entry(cpu.core).or_default() += 1;
     }
     let smt = threads.values().max().copied().unwrap_or(0);
-    let kinds: BTreeSet<_> = host.cpus.iter().filter_map(|cpu| cpu.kind).collect();
+    let kinds: BTreeSet<_> = sorted::set(host.cpus.iter().filter_map(|cpu| cpu.kind));
     let mut text = format!(
         "{}, {}, {}, {}, {}",
         count(host.cpus.len(), "cpu online", "cpus online"),
@@ -78,9 +79,9 @@ pub(crate) fn summary(host: &Host) -> String {
 
 fn node_row(host: &Host, node: &Node) -> [String; 6] {
     let of_node = || host.cpus.iter().filter(|cpu| cpu.node == Some(node.id));
-    let cores: BTreeSet<_> = of_node().map(|cpu| cpu.core).collect();
-    let l3s: BTreeSet<_> = of_node().filter_map(|cpu| cpu.l3).collect();
-    let packages: BTreeSet<_> = of_node().filter_map(|cpu| cpu.package).collect();
+    let cores: BTreeSet<_> = sorted::set(of_node().map(|cpu| cpu.core));
+    let l3s: BTreeSet<_> = sorted::set(of_node().filter_map(|cpu| cpu.l3));
+    let packages: BTreeSet<_> = sorted::set(of_node().filter_map(|cpu| cpu.package));
     let packages: Vec<_> = packages.iter().map(ToString::to_string).collect();
     let or_dash = |text: String| {
         if text.is_empty() {

@@ -11,6 +11,7 @@ use numapin_core::guest::Guest;
 use numapin_core::host::Host;
 use numapin_core::id::{NodeId, VcpuId};
 use numapin_core::idset::CpuSet;
+use numapin_core::sorted;
 
 /// The model in words, for the foot of the output.
 pub(crate) const MODEL: &str = "\
@@ -47,11 +48,12 @@ pub(crate) fn local_share(host: &Host, guest: &Guest, masks: &BTreeMap<VcpuId, C
 fn by_node(host: &Host, mask: &CpuSet) -> BTreeMap<NodeId, f64> {
     let size = host.online().common(mask).max(1);
     let share = |cpus: &CpuSet| count(cpus.common(mask)) / count(size);
-    host.nodes
-        .iter()
-        .map(|node| (node.id, share(&node.cpus)))
-        .filter(|(_, share)| *share > 0.0)
-        .collect()
+    sorted::map(
+        host.nodes
+            .iter()
+            .map(|node| (node.id, share(&node.cpus)))
+            .filter(|(_, share)| *share > 0.0),
+    )
 }
 
 fn average(runs: &[BTreeMap<NodeId, f64>]) -> BTreeMap<NodeId, f64> {

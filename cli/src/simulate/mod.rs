@@ -16,6 +16,7 @@ use numapin_core::placement::plan;
 use numapin_core::process;
 use numapin_core::report::Report;
 use numapin_core::root::{Root, reason};
+use numapin_core::sorted;
 use numapin_core::violation::Violations;
 use numapin_qmp_mock::{FakeHost, Mock, Mocks, Script, Threads};
 use numapin_sysfs_sim::Machine;
@@ -153,11 +154,11 @@ fn walk(
         Threads::Fake(fake),
         Script::healthy(),
     )?;
-    let threads = mock
-        .vcpus()
-        .into_iter()
-        .map(|vcpu| (VcpuId(vcpu.index), vcpu.tid))
-        .collect();
+    let threads = sorted::map(
+        mock.vcpus()
+            .into_iter()
+            .map(|vcpu| (VcpuId(vcpu.index), vcpu.tid)),
+    );
     stage.running.push(mock);
 
     // query-cpus-fast -> affinity
@@ -216,11 +217,12 @@ fn masks(root: &Root, vmid: Vmid) -> Result<BTreeMap<VcpuId, CpuSet>, Fault> {
             .find(|task| task.tid == tid)
             .map(|task| task.mask.clone())
     };
-    Ok(named
-        .vcpus
-        .iter()
-        .filter_map(|vcpu| Some((vcpu.index, mask(vcpu.tid)?)))
-        .collect())
+    Ok(sorted::map(
+        named
+            .vcpus
+            .iter()
+            .filter_map(|vcpu| Some((vcpu.index, mask(vcpu.tid)?))),
+    ))
 }
 
 /// Pairs of vCPUs that share a core, where each has one CPU.

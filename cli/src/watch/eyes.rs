@@ -13,6 +13,7 @@ use numapin_core::idset::CpuSet;
 use numapin_core::process::{self, Look};
 use numapin_core::reconcile::{Around, Now, Outcome, reconcile};
 use numapin_core::root::{FileError, Root, read_text};
+use numapin_core::sorted;
 use numapin_core::thread::Thread;
 
 use super::Priority;
@@ -170,10 +171,11 @@ impl Eyes {
                 mask: task.mask,
             },
         };
-        let workers: BTreeMap<Pid, Vec<Worker>> = found
-            .into_iter()
-            .map(|(pid, tasks)| (pid, tasks.into_iter().map(worker).collect()))
-            .collect();
+        let workers: BTreeMap<Pid, Vec<Worker>> = sorted::map(
+            found
+                .into_iter()
+                .map(|(pid, tasks)| (pid, tasks.into_iter().map(worker).collect())),
+        );
         let changed = !same(&workers, &self.workers);
         self.workers = workers;
         Ok(changed)

@@ -12,6 +12,7 @@ use numapin_core::process;
 use numapin_core::qmp::Answer;
 use numapin_core::reconcile::pace::{Asking, Tries};
 use numapin_core::root::Root;
+use numapin_core::sorted;
 use numapin_core::thread::{Process, ThreadKind};
 
 /// How long a guest is given to show threads that are named as vCPUs are.
@@ -95,7 +96,7 @@ impl Known {
     /// Takes note of what it is now, and of what the ledger says about it.
     pub(super) fn see(&mut self, guest: &LiveGuest, entry: Option<&Entry>) {
         let vcpus = guest.threads.iter().filter(|thread| thread.runs_vcpus());
-        let vcpus: BTreeSet<Tid> = vcpus.map(|thread| thread.tid).collect();
+        let vcpus: BTreeSet<Tid> = sorted::set(vcpus.map(|thread| thread.tid));
         if vcpus != self.vcpus {
             self.answer = None;
             self.asking.hope();
@@ -108,7 +109,7 @@ impl Known {
             let set = entry.found.iter();
             let set = set.filter(|target| matches!(target.kind, ThreadKind::Vcpu { .. }));
             self.asking
-                .known(set.map(|target| target.thread.tid).collect());
+                .known(sorted::set(set.map(|target| target.thread.tid)));
         }
         if entry.is_some() {
             self.standing = Standing::Left;

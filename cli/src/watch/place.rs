@@ -7,6 +7,7 @@ use numapin_core::claims::ledger::EntryState;
 use numapin_core::id::{Pid, Vmid};
 use numapin_core::placement::plan;
 use numapin_core::policy::Mode;
+use numapin_core::sorted;
 use numapin_core::violation::Violations;
 
 use super::ask::{Ready, understood};
@@ -60,7 +61,7 @@ impl Watch {
             ));
         }
         // In the order of their numbers, whoever answered first.
-        ready.sort_by_key(|ready| match ready {
+        sorted::sort_by_key(&mut ready, |ready| match ready {
             Ready::Place(pid, ..) | Ready::Refresh(pid, _) => {
                 (self.guests.get(pid).map(|known| known.vmid), *pid)
             }

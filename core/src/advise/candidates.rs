@@ -10,6 +10,7 @@ use crate::guest::{Guest, VirtualNode};
 use crate::id::{NodeId, VcpuId, VnodeId};
 use crate::idset::CpuSet;
 use crate::placement::{Plan, usable};
+use crate::sorted;
 
 /// The most numaN lines (qemu-server QemuServer/Memory.pm, `$MAX_NUMA`).
 const MAX_LINES: usize = 8;
@@ -34,7 +35,7 @@ fn best_of(case: &Case<'_>, now: &State, bases: &[Draft], shape_is_free: bool) -
         .iter()
         .flat_map(|base| tries(case, now, base, shape_is_free));
     let mut tries: Vec<Try> = tries.collect();
-    tries.sort_by_key(|tried| {
+    sorted::sort_by_key(&mut tries, |tried| {
         let draft = tried.draft();
         (draft.sockets, opened(now, draft), tried.rank())
     });

@@ -9,6 +9,7 @@ use crate::guest::ranges::Ranges;
 use crate::guest::{Guest, VirtualNode};
 use crate::id::{NodeId, VcpuId, VnodeId};
 use crate::idset::{CpuSet, VcpuSet};
+use crate::sorted;
 
 /// Sockets, cores, virtual nodes and affinity. The number of vCPUs and the memory are not in it: they never change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl Draft {
             sockets,
             cores,
             numa: config.numa(),
-            lines: lines.map(|(id, line)| (*id, line.value.clone())).collect(),
+            lines: sorted::map(lines.map(|(id, line)| (*id, line.value.clone()))),
             affinity: config
                 .affinity
                 .as_ref()

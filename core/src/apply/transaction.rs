@@ -10,6 +10,7 @@ use crate::idset::VcpuSet;
 use crate::process::{self, Look, Process, ProcessError, Task, ThreadKind};
 use crate::report::{Report, ReportNote, SCHEMA, State};
 use crate::root::Root;
+use crate::sorted;
 
 /// What a transaction works on, beside the threads.
 #[derive(Clone, Copy)]
@@ -235,7 +236,7 @@ impl<'a> Seen<'a> {
         };
         Self {
             look: scene.look(),
-            tasks: tasks.iter().map(thread).collect(),
+            tasks: sorted::map(tasks.iter().map(thread)),
         }
     }
 

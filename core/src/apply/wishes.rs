@@ -9,6 +9,7 @@ use crate::placement::{PlacedVcpu, ThreadMasks};
 use crate::process::{Process, Task, ThreadKind, classify};
 use crate::qmp::{Iothread, Vcpu};
 use crate::report::ReportNote;
+use crate::sorted;
 
 /// All wishes of a plan, with what is to be said about them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +108,7 @@ pub fn wishes(
         ThreadKind::Vhost => 2,
         ThreadKind::Emulator { .. } => 3,
     };
-    others.sort_by_key(|wish| (rank(&wish.kind), wish.thread.tid));
+    sorted::sort_by_key(&mut others, |wish| (rank(&wish.kind), wish.thread.tid));
     list.extend(others);
     Ok(Wishes { list, notes })
 }
@@ -123,10 +124,11 @@ fn must_be_apart(vcpus: &[Vcpu], iothreads: &[Iothread]) -> Result<(), ApplyErro
             vcpus: vcpus.clone(),
         });
     }
-    let mut seen: BTreeMap<Tid, ThreadKind> = vcpus
-        .iter()
-        .map(|vcpu| (vcpu.tid, ThreadKind::Vcpu { vcpu: vcpu.index }))
-        .collect();
+    let mut seen: BTreeMap<Tid, ThreadKind> = sorted::map(
+        vcpus
+            .iter()
+            .map(|vcpu| (vcpu.tid, ThreadKind::Vcpu { vcpu: vcpu.index })),
+    );
     for iothread in iothreads {
         let second = ThreadKind::Iothread {
             iothread: iothread.id.clone(),
@@ -151,13 +153,11 @@ fn vcpu_wishes(
     if placed.is_empty() {
         return Ok(Vec::new());
     }
-    let masks: BTreeMap<VcpuId, &CpuSet> = placed
-        .iter()
-        .map(|placed| (placed.vcpu, &placed.cpus))
-        .collect();
-    let mut sorted: Vec<&Vcpu> = vcpus.iter().collect();
-    sorted.sort_by_key(|vcpu| vcpu.index);
-    sorted
+    let masks: BTreeMap<VcpuId, &CpuSet> =
+        sorted::map(placed.iter().map(|placed| (placed.vcpu, &placed.cpus)));
+    let mut ascending: Vec<&Vcpu> = vcpus.iter().collect();
+    sorted::sort_by_key(&mut ascending, |vcpu| vcpu.index);
+    ascending
         .into_iter()
         .map(|vcpu| match masks.get(&vcpu.index) {
             Some(cpus) => Ok(Wish {

@@ -11,6 +11,7 @@ use crate::id::{CpuId, L3Id, NodeId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::placement::{PlacedNode, PlacedVcpu, Plan, ThreadMasks, usable};
 use crate::policy::{Mode, Overlap, Place, Policy, Smt};
+use crate::sorted;
 
 /// A plan as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,13 +150,13 @@ fn area(host: &Host, usable: &CpuSet, plan: &Plan, mode: Mode, placed: &PlacedNo
         Mode::Shared => usable.clone(),
         Mode::Numa | Mode::OneToOne => ids(&mut host.cpus.iter().filter(inside)),
         Mode::L3 => {
-            let l3s: BTreeSet<(Option<NodeId>, Option<L3Id>)> = plan
-                .vcpus
-                .iter()
-                .filter(|vcpu| vcpu.virtual_node == placed.virtual_node)
-                .flat_map(|vcpu| vcpu.cpus.iter())
-                .filter_map(|cpu| host.cpu(cpu).map(|cpu| (cpu.node, cpu.l3)))
-                .collect();
+            let l3s: BTreeSet<(Option<NodeId>, Option<L3Id>)> = sorted::set(
+                plan.vcpus
+                    .iter()
+                    .filter(|vcpu| vcpu.virtual_node == placed.virtual_node)
+                    .flat_map(|vcpu| vcpu.cpus.iter())
+                    .filter_map(|cpu| host.cpu(cpu).map(|cpu| (cpu.node, cpu.l3))),
+            );
             let chosen = |cpu: &&Cpu| l3s.contains(&(cpu.node, cpu.l3));
             ids(&mut host.cpus.iter().filter(inside).filter(chosen))
         }
@@ -176,7 +177,7 @@ fn held(host: &Host, plan: &Plan, placed: &PlacedVcpu) -> CpuSet {
         return placed.cpus.clone();
     }
     let core = |id: CpuId| host.cpu(id).map(|cpu| cpu.core);
-    let cores: BTreeSet<_> = placed.cpus.iter().filter_map(core).collect();
+    let cores: BTreeSet<_> = sorted::set(placed.cpus.iter().filter_map(core));
     let siblings = host.cpus.iter().filter(|cpu| cores.contains(&cpu.core));
     siblings.map(|cpu| cpu.id).collect()
 }

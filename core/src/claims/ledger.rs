@@ -22,6 +22,7 @@ use super::lock::Lock;
 use crate::id::Vmid;
 use crate::process::{self, ProcessError};
 use crate::root::{FileError, Root, read_names, read_text};
+use crate::sorted;
 
 pub use again::Again;
 pub use entry::{Entry, EntryState, KeptPolicy};
@@ -260,8 +261,8 @@ impl Entries {
             let pid = entry.process.map(|process| process.pid);
             (entry.vmid.is_none(), entry.vmid, pid)
         };
-        self.alive.sort_by_key(order);
-        self.dead.sort_by_key(order);
+        sorted::sort_by_key(&mut self.alive, order);
+        sorted::sort_by_key(&mut self.dead, order);
     }
 
     /// Puts an entry in the place of the one that its guest had, as it was written.

@@ -27,6 +27,7 @@ pub use outdated::{Outdated, outdated};
 use crate::guest::GuestName;
 use crate::id::{CpuId, NodeId};
 use crate::idset::CpuSet;
+use crate::sorted;
 
 /// What other guests hold. A guest's own claims are never in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -96,8 +97,8 @@ impl Claims {
         }
         let pinned = self.set_pinned.iter();
         let there = pinned.filter(|pinned| !pinned.mask.is_disjoint(cpus));
-        beside.set_pinned = there.map(|pinned| pinned.guest.clone()).collect();
-        beside.unpinned = self.unpinned.keys().cloned().collect();
+        beside.set_pinned = sorted::set(there.map(|pinned| pinned.guest.clone()));
+        beside.unpinned = sorted::set(self.unpinned.keys().cloned());
         for names in [
             &mut beside.one_to_one,
             &mut beside.set_pinned,

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use crate::cpulist::excerpt;
 use crate::id::{NodeId, Vmid, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
+use crate::sorted;
 use crate::violation::Violations;
 
 /// A guest whose virtual nodes are a partition of its vCPUs.
@@ -136,7 +137,7 @@ impl Guest {
     /// # Errors
     /// Every rule that the parts break: the vCPUs are not a partition of `0..sockets * cores * threads`, or there are too many.
     pub fn new(mut parts: GuestParts) -> Result<Self, Violations> {
-        parts.virtual_nodes.sort_by_key(|node| node.id);
+        sorted::sort_by_key(&mut parts.virtual_nodes, |node| node.id);
         let list = check::violations(&parts);
         if list.is_empty() {
             return Ok(Self(parts));

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::problem::Problem;
 use crate::id::PackageId;
+use crate::sorted;
 
 /// Host nodes among which a set is looked for, and how many packages beyond the first it covers.
 pub(super) struct Among {
@@ -31,7 +32,8 @@ impl Among {
     /// The sets of host nodes to be searched: those of each set of packages, few packages first.
     pub(super) fn all(problem: &Problem<'_>) -> Vec<Self> {
         let nodes = || problem.index.nodes.iter().enumerate();
-        let packages: BTreeSet<PackageId> = nodes().flat_map(|(_, n)| n.packages.clone()).collect();
+        let packages: BTreeSet<PackageId> =
+            sorted::set(nodes().flat_map(|(_, n)| n.packages.clone()));
         let packages: Vec<PackageId> = packages.into_iter().collect();
         if packages.len() < 2 || packages.len() > PACKAGE_SETS {
             let packages = if packages.len() < 2 { Some(0) } else { None };
@@ -41,7 +43,7 @@ impl Among {
             }];
         }
         let mut sets: Vec<u32> = (1..1 << packages.len()).collect();
-        sets.sort_by_key(|set| (set.count_ones(), *set));
+        sorted::sort_by_key(&mut sets, |set| (set.count_ones(), *set));
         let mut all: Vec<Self> = Vec::new();
         for set in sets {
             let inside = |p: &PackageId| packages.binary_search(p).is_ok_and(|i| set >> i & 1 == 1);

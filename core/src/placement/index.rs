@@ -16,6 +16,7 @@ use crate::host::Host;
 use crate::id::{CoreId, CpuId, L3Id, NodeId, PackageId};
 use crate::idset::CpuSet;
 use crate::policy::{Mode, Overlap, Policy, Smt};
+use crate::sorted;
 
 /// Usable CPUs by node, L3 and core.
 #[derive(Debug, Clone)]
@@ -214,7 +215,7 @@ impl L3Ix {
 
 /// The least common multiple of the sizes of all masks.
 fn denominator(usable: &Usable<'_>) -> BigUint {
-    let sizes: BTreeSet<usize> = usable.set_pinned.iter().map(|p| p.mask.len()).collect();
+    let sizes: BTreeSet<usize> = sorted::set(usable.set_pinned.iter().map(|p| p.mask.len()));
     let sizes = sizes.into_iter().filter(|size| *size > 0);
     sizes.fold(BigUint::one(), |lcm, size| lcm.lcm(&BigUint::from(size)))
 }
@@ -238,14 +239,11 @@ fn crowds(
             *crowd.entry(cpu).or_default() += &share;
         }
     }
-    let mut distinct: BTreeSet<&BigUint> = crowd.values().collect();
+    let mut distinct: BTreeSet<&BigUint> = sorted::set(crowd.values());
     let nothing = BigUint::zero();
     distinct.insert(&nothing);
     let distinct: Vec<BigUint> = distinct.into_iter().cloned().collect();
     let rank = |crowd: &BigUint| distinct.binary_search(crowd).unwrap_or(0);
-    let of = crowd
-        .iter()
-        .map(|(cpu, crowd)| (*cpu, rank(crowd)))
-        .collect();
+    let of = sorted::map(crowd.iter().map(|(cpu, crowd)| (*cpu, rank(crowd))));
     (distinct, of)
 }

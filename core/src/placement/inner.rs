@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sorted;
+
 use super::areas::Area;
 use super::cost::Item;
 use super::cpus::{Cores, Prices};
@@ -30,8 +32,8 @@ pub(super) fn areas(
     limits: &mut Limits,
 ) -> AreaTable {
     let best = |load: &Load| (*load, problem.areas.best(&[load.0], load.1, load.2));
-    let table: AreaTable = loads.iter().map(best).collect();
-    let ranks: BTreeSet<_> = table.values().map(|area| area.load.clone()).collect();
+    let table: AreaTable = sorted::map(loads.iter().map(best));
+    let ranks: BTreeSet<_> = sorted::set(table.values().map(|area| area.load.clone()));
     limits.loads = ranks.into_iter().collect();
     table
 }
@@ -46,12 +48,9 @@ impl<W: Number> Inner<W> {
             cost.add(&scale.load(&area.load));
             cost
         };
-        Self::Areas(
-            table
-                .iter()
-                .map(|(load, area)| (*load, cost(area)))
-                .collect(),
-        )
+        Self::Areas(sorted::map(
+            table.iter().map(|(load, area)| (*load, cost(area))),
+        ))
     }
 
     /// The costs of up to `most` vCPUs on each host node (`most` by host node), on cores of kinds that `kinds` accepts.

@@ -9,6 +9,7 @@ use super::{PlacedNode, PlacedVcpu, ThreadMasks};
 use crate::id::{CpuId, VcpuId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::policy::{Mode, Place, Smt};
+use crate::sorted;
 
 /// The masks of a guest.
 #[derive(Debug, Default)]
@@ -52,7 +53,7 @@ impl Masks {
                 }
             }
         }
-        masks.vcpus.sort_by_key(|placed| placed.vcpu);
+        sorted::sort_by_key(&mut masks.vcpus, |placed| placed.vcpu);
         masks.hold(problem);
         masks.other_threads(problem);
         masks
@@ -66,7 +67,7 @@ impl Masks {
             let hosts = masks.vcpus.last().map(|placed| placed.host_nodes.clone());
             masks.place(vnode.id, &vnode.vcpus, hosts.unwrap_or_default());
         }
-        masks.vcpus.sort_by_key(|placed| placed.vcpu);
+        sorted::sort_by_key(&mut masks.vcpus, |placed| placed.vcpu);
         masks.hold(problem);
         masks.other_threads(problem);
         masks

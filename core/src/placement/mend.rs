@@ -10,6 +10,7 @@ use crate::guest::{Guest, GuestName, GuestParts};
 use crate::id::{CpuId, VnodeId};
 use crate::idset::CpuSet;
 use crate::policy::{Isolated, Kind, Mode, Overlap, Policy, Smt};
+use crate::sorted;
 use crate::violation::Violation;
 
 /// The smallest change with which a refused guest fits: the first of this order that planning finds to be enough.
@@ -219,7 +220,7 @@ fn neighbour(problem: &Problem<'_>) -> Option<Change> {
     }
     let mut guests: Vec<(usize, &GuestName)> =
         held.into_iter().map(|(guest, n)| (n, guest)).collect();
-    guests.sort_unstable();
+    sorted::sort_by(&mut guests, Ord::cmp);
     guests.into_iter().find_map(|(_, guest)| {
         let claims = problem.claims.without(guest);
         let mut changed = problem.with(problem.host, problem.guest, &claims, problem.policy);

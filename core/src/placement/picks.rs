@@ -6,6 +6,7 @@ use super::areas::Figures;
 use super::chain::{self, Chain};
 use super::number::Number;
 use crate::id::CpuId;
+use crate::sorted;
 
 /// An L3 that can be picked.
 #[derive(Clone)]
@@ -31,7 +32,9 @@ pub(super) fn add<'a>(
     let there: usize = picks.iter().map(|pick| pick.cores).sum();
     let need = cores.min(there);
     // the largest first: their number is the lowest that is possible
-    picks.sort_by(|a, b| b.cores.cmp(&a.cores).then(a.low.cmp(&b.low)));
+    sorted::sort_by(&mut picks, |a, b| {
+        b.cores.cmp(&a.cores).then(a.low.cmp(&b.low))
+    });
     let mut sum = 0;
     let few = picks.iter().take_while(|pick| {
         let wanted = sum < need;
@@ -102,7 +105,7 @@ impl<'a> Row<'a> {
     /// sum of `q * others - p * size` either have a lower load, with which the search goes on, or none has.
     fn lightest<W: Number>(&self) -> Vec<&'a Figures> {
         let mut order: Vec<usize> = (0..self.picks.len()).collect();
-        order.sort_by_key(|i| std::cmp::Reverse(self.picks[*i].cores));
+        sorted::sort_by_key(&mut order, |i| std::cmp::Reverse(self.picks[*i].cores));
         let mut taken = order[..self.few].to_vec();
         loop {
             let (others, size) = self.load(&taken);

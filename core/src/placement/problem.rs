@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::id::{NodeId, VnodeId};
 use crate::idset::{NodeSet, VcpuSet};
 use crate::policy::{Mode, Policy, Smt};
+use crate::sorted;
 
 /// All that is known about a guest on a host.
 pub(super) struct Problem<'a> {
@@ -231,7 +232,7 @@ impl<'a> Problem<'a> {
             vnodes.min(nodes)
         };
         if self.spans() {
-            let packages: BTreeSet<_> = index.nodes.iter().flat_map(|n| &n.packages).collect();
+            let packages: BTreeSet<_> = sorted::set(index.nodes.iter().flat_map(|n| &n.packages));
             limits.set(Item::Packages, packages.len() as u64);
             limits.set(Item::Spanned, nodes);
         }

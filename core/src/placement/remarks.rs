@@ -9,6 +9,7 @@ use crate::guest::GuestName;
 use crate::id::{CpuId, NodeId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::policy::{Mode, Overlap, Smt};
+use crate::sorted;
 
 /// Adds what there is to say about a plan, in the order of its subjects: affinity, host nodes, CPUs, devices, memory.
 pub(super) fn add(problem: &Problem<'_>, plan: &mut Plan) {
@@ -122,7 +123,7 @@ fn of_cpus(problem: &Problem<'_>, plan: &Plan, notes: &mut Vec<Note>) {
             .iter()
             .map(|v| (v.cpus.first().and_then(core), v.vcpu))
             .collect();
-        cores.sort_unstable();
+        sorted::sort_by(&mut cores, Ord::cmp);
         let shared = cores
             .chunk_by(|a, b| a.0 == b.0)
             .filter(|core| core.len() > 1);

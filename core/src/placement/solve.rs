@@ -15,6 +15,7 @@ use super::span::{Span, Split};
 use super::tables::Tables;
 use crate::idset::CpuSet;
 use crate::policy::Mode;
+use crate::sorted;
 
 /// Where a guest goes.
 pub(super) struct Solution {
@@ -92,7 +93,7 @@ fn kinds(problem: &Problem<'_>) -> Vec<Vec<u32>> {
             .collect()
     };
     let mut sets: Vec<Vec<u32>> = sets.map(of).collect();
-    sets.sort_by_key(Vec::len);
+    sorted::sort_by_key(&mut sets, Vec::len);
     sets
 }
 

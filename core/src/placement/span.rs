@@ -19,6 +19,7 @@ use super::scale::Scale;
 use super::search::Space;
 use super::tables::{self, Table, Tables};
 use crate::id::{NodeId, PackageId};
+use crate::sorted;
 
 /// The cost of a set: the items before `load`, packed; `load`; the items behind it, packed.
 pub(super) type Split<W> = (W, Fraction, W);
@@ -178,7 +179,7 @@ impl<'a, W: Number> Span<'a, W> {
                 .taken
                 .iter()
                 .map(|n| &self.problem.index.nodes[self.among.nodes[*n]]);
-            let packages: BTreeSet<&PackageId> = taken.flat_map(|node| &node.packages).collect();
+            let packages: BTreeSet<&PackageId> = sorted::set(taken.flat_map(|node| &node.packages));
             packages.len().saturating_sub(1)
         });
         cost.add(&self.one[PACKAGES].times(packages as u64));

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::sorted;
+
 use super::inner::Inner;
 use super::number::Number;
 
@@ -33,7 +35,7 @@ impl<W: Number> Tables<W> {
         };
         let nodes: Vec<Vec<W>> = (0..count).map(table).collect();
         let mut kinds: Vec<&Vec<W>> = nodes.iter().collect();
-        kinds.sort_unstable();
+        sorted::sort_by(&mut kinds, Ord::cmp);
         kinds.dedup();
         let like = nodes
             .iter()

@@ -7,6 +7,7 @@ use num_traits::Zero;
 
 use super::number::Number;
 use crate::id::CpuId;
+use crate::sorted;
 
 /// Leaves out what can't be among the best of its like.
 ///
@@ -45,7 +46,7 @@ pub(super) fn hopeful<K: Ord + Clone, W: Number>(
     tables: &BTreeMap<K, (Vec<W>, usize)>,
     vcpus: usize,
 ) -> BTreeMap<K, usize> {
-    let all = || tables.keys().map(|like| (like.clone(), vcpus)).collect();
+    let all = || sorted::map(tables.keys().map(|like| (like.clone(), vcpus)));
     let costs: Vec<Counted> = tables
         .values()
         .map(|(table, count)| (table.iter().map(Number::to_big).collect(), *count))
@@ -72,11 +73,7 @@ pub(super) fn hopeful<K: Ord + Clone, W: Number>(
         let lowest = (1..excess.len()).find(|n| &excess[*n] - &least <= slack);
         lowest.map_or(0, |lowest| vcpus / lowest)
     };
-    tables
-        .keys()
-        .cloned()
-        .zip(excesses.iter().map(used))
-        .collect()
+    sorted::map(tables.keys().cloned().zip(excesses.iter().map(used)))
 }
 
 /// What 0, 1, 2 ... CPUs of a thing cost, and how many such things there are.
@@ -92,7 +89,7 @@ fn good(tables: &[Counted], vcpus: usize) -> Option<(BigInt, BigInt, usize)> {
             order.push((cost, n, table));
         }
     }
-    order.sort_by(|a, b| cheaper(&(a.0, a.1), &(b.0, b.1)));
+    sorted::sort_by(&mut order, |a, b| cheaper(&(a.0, a.1), &(b.0, b.1)));
     let (mut sum, mut rest) = (BigInt::zero(), vcpus);
     for (cost, n, (table, count)) in order {
         let full = (rest / n).min(*count);

@@ -8,6 +8,7 @@ use crate::guest::{Guest, GuestName};
 use crate::host::Host;
 use crate::idset::CpuSet;
 use crate::policy::{Isolated, Kind, Mode, Overlap, Policy};
+use crate::sorted;
 
 /// The CPUs of a host as one guest sees them.
 #[derive(Debug)]
@@ -165,7 +166,7 @@ impl<'a> Usable<'a> {
             .one_to_one
             .iter()
             .filter(|(cpu, _)| cpus.contains(**cpu));
-        let guests: BTreeSet<&GuestName> = held.flat_map(|(_, guests)| guests).collect();
+        let guests: BTreeSet<&GuestName> = sorted::set(held.flat_map(|(_, guests)| guests));
         guests.into_iter().cloned().collect()
     }
 }

@@ -5,6 +5,7 @@ use super::room::{NodeRoom, Taken, Taker, Unit};
 use crate::id::{NodeId, VnodeId};
 use crate::idset::CpuSet;
 use crate::policy::{Mode, Overlap, Smt};
+use crate::sorted;
 use crate::violation::Violation;
 
 /// All reasons, at least one.
@@ -131,7 +132,7 @@ pub(super) fn node_room(problem: &Problem<'_>, id: NodeId) -> NodeRoom {
             .iter()
             .filter_map(|cpu| Some(problem.host.cpu(cpu)?.core))
             .collect();
-        cores.sort_unstable();
+        sorted::sort_by(&mut cores, Ord::cmp);
         cores.dedup();
         cores.len()
     } else {

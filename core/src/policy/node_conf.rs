@@ -24,6 +24,7 @@ use crate::host::Host;
 use crate::id::Vmid;
 use crate::idset::CpuSet;
 use crate::root::{self, FileError, Root};
+use crate::sorted;
 
 /// The settings of a node, as far as they can be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl NodeConf {
             _ => None,
         });
         let all: std::collections::BTreeSet<Vmid> =
-            self.guests.keys().copied().chain(bad).collect();
+            sorted::set(self.guests.keys().copied().chain(bad));
         all.into_iter().collect()
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Task;
 use crate::id::{Tid, VcpuId};
 use crate::qmp::{Iothread, Vcpu};
+use crate::sorted;
 use crate::thread::ThreadKind;
 
 /// The vCPUs that the names of the tasks tell.
@@ -42,7 +43,7 @@ pub fn classify(
             .cloned()
             .unwrap_or_else(|| by_name(task))
     };
-    tasks.iter().map(|task| (task.tid, kind(task))).collect()
+    sorted::map(tasks.iter().map(|task| (task.tid, kind(task))))
 }
 
 /// The vCPUs by the names of the tasks (`CPU n/KVM`, `CPU n/TCG`): known where QEMU was started with `debug-threads=on`, as
@@ -66,7 +67,7 @@ pub fn named_vcpus(tasks: &[Task]) -> Named {
             _ => {}
         }
     }
-    named.vcpus.sort_by_key(|vcpu| vcpu.index);
+    sorted::sort_by_key(&mut named.vcpus, |vcpu| vcpu.index);
     named
 }
 

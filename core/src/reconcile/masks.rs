@@ -9,6 +9,7 @@ use crate::id::{CoreId, CpuId, VcpuId};
 use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::ThreadMasks;
 use crate::policy::{Mode, Overlap};
+use crate::sorted;
 use crate::thread::ThreadKind;
 
 /// The masks that are wanted now.
@@ -89,7 +90,7 @@ impl<'a> Maker<'a> {
                 Overlap::Allow => CpuSet::new(),
                 Overlap::Avoid | Overlap::Deny => around.claims.claimed_by_others(&now.entry.guest),
             },
-            actual: found.iter().filter_map(vcpu).collect(),
+            actual: sorted::map(found.iter().filter_map(vcpu)),
             vcpus: BTreeMap::new(),
             around,
             now,
@@ -293,7 +294,7 @@ impl<'a> Maker<'a> {
         let pool = self.pool(kept).difference(taken).difference(&self.others);
         let host = self.around.host;
         let core = |cpu: CpuId| host.cpu(cpu).map(|cpu| cpu.core);
-        let full: BTreeSet<CoreId> = self.others.union(taken).iter().filter_map(core).collect();
+        let full: BTreeSet<CoreId> = sorted::set(self.others.union(taken).iter().filter_map(core));
         let planned = self.now.entry.plan.vcpus.iter();
         let unplugged = planned.filter(|kept| !self.actual.contains_key(&kept.placed.vcpu));
         let unplugged = unplugged.fold(CpuSet::new(), |all, kept| all.union(&kept.placed.cpus));

@@ -11,6 +11,7 @@ use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::ThreadMasks;
 use crate::policy::Mode;
 use crate::report::Narrowed;
+use crate::sorted;
 use crate::thread::ThreadKind;
 use crate::thread::{Target, Thread, Wish};
 
@@ -26,12 +27,12 @@ pub(super) struct Seen<'a> {
 ///
 /// The name goes first, as it is the thread's own; where names tell nothing, what QMP said when the thread was set.
 pub(super) fn classify<'a>(now: Now<'a>, live: &'a LiveGuest) -> Vec<Seen<'a>> {
-    let recorded: BTreeMap<Tid, &ThreadKind> = now
-        .entry
-        .found
-        .iter()
-        .map(|target| (target.thread.tid, &target.kind))
-        .collect();
+    let recorded: BTreeMap<Tid, &ThreadKind> = sorted::map(
+        now.entry
+            .found
+            .iter()
+            .map(|target| (target.thread.tid, &target.kind)),
+    );
     let named = live.threads.iter().any(LiveThread::runs_vcpus);
     let worker = format!("vhost-{}", live.pid);
     let kind = |thread: &LiveThread| {
@@ -76,7 +77,7 @@ pub(super) fn classify<'a>(now: Now<'a>, live: &'a LiveGuest) -> Vec<Seen<'a>> {
         mask: &thread.mask,
     });
     let mut seen: Vec<Seen<'a>> = own.chain(workers).collect();
-    seen.sort_by_key(|seen| (order(&seen.kind), seen.thread.tid));
+    sorted::sort_by_key(&mut seen, |seen| (order(&seen.kind), seen.thread.tid));
     seen
 }
 
@@ -106,11 +107,8 @@ pub(super) fn compare(
     let allowed = now.allowed.cloned().unwrap_or_else(|| online.clone());
     let there = There { online, allowed };
     let entry = now.entry;
-    let last: BTreeMap<Thread, &Target> = entry
-        .found
-        .iter()
-        .map(|target| (target.thread, target))
-        .collect();
+    let last: BTreeMap<Thread, &Target> =
+        sorted::map(entry.found.iter().map(|target| (target.thread, target)));
     let mut strangers = VcpuSet::new();
     for seen in found {
         let planned = planned(entry, &seen.kind);
@@ -304,7 +302,9 @@ fn add_unplugged(entry: &Entry, found: &[Seen<'_>], threads: &mut Vec<ThreadNow>
             narrowed: None,
         });
     }
-    threads.sort_by_key(|thread| (order(&thread.kind), thread.thread.map(|thread| thread.tid)));
+    sorted::sort_by_key(threads, |thread| {
+        (order(&thread.kind), thread.thread.map(|thread| thread.tid))
+    });
 }
 
 /// vCPUs ascending, then iothreads, vhost workers and QEMU's own threads.

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use numapin_core::host::{Cpu, Host};
 use numapin_core::id::{CpuId, L3Id, NodeId};
 use numapin_core::idset::NodeSet;
+use numapin_core::sorted;
 
 use super::{Cell, Core, Group, Kind, NodeBox, Place, State};
 
 /// The boxes of a host, and the cells of its CPUs.
 pub(super) fn of(host: &Host) -> (Vec<NodeBox>, BTreeMap<CpuId, Cell>) {
-    let kinds: BTreeSet<u32> = host.cpus.iter().filter_map(|cpu| cpu.kind).collect();
+    let kinds: BTreeSet<u32> = sorted::set(host.cpus.iter().filter_map(|cpu| cpu.kind));
     let mut boxes: Vec<NodeBox> = host
         .nodes
         .iter()
@@ -33,7 +34,7 @@ pub(super) fn of(host: &Host) -> (Vec<NodeBox>, BTreeMap<CpuId, Cell>) {
         let holders = Vec::new();
         (cpu, Cell { state, holders })
     };
-    (boxes, online.chain(offline).map(cell).collect())
+    (boxes, sorted::map(online.chain(offline).map(cell)))
 }
 
 fn state(host: &Host, cpu: CpuId) -> State {
@@ -56,11 +57,12 @@ fn boxed(host: &Host, kinds: &BTreeSet<u32>, place: Place, node: Option<NodeId>)
     for cpu in members() {
         groups.entry((cpu.l3, cpu.kind)).or_default().push(cpu);
     }
-    let all: BTreeSet<_> = host.cpus.iter().map(|cpu| cpu.package).collect();
-    let packages: BTreeSet<_> = members()
-        .filter(|_| all.len() > 1)
-        .filter_map(|cpu| cpu.package)
-        .collect();
+    let all: BTreeSet<_> = sorted::set(host.cpus.iter().map(|cpu| cpu.package));
+    let packages: BTreeSet<_> = sorted::set(
+        members()
+            .filter(|_| all.len() > 1)
+            .filter_map(|cpu| cpu.package),
+    );
     NodeBox {
         place,
         packages: packages.into_iter().collect(),

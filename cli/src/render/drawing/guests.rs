@@ -9,6 +9,7 @@ use numapin_core::host::Host;
 use numapin_core::id::{CpuId, VcpuId, VnodeId};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
+use numapin_core::sorted;
 
 use super::signs::guests_named;
 use super::{Cell, Drawing, Holder, How, Owner, PciDevice, Place, short};
@@ -89,7 +90,7 @@ impl Drawing {
 
     /// Other guests than those that are drawn, each as one owner.
     pub(super) fn add_others(&mut self, claims: &Claims) {
-        let drawn: BTreeSet<String> = self.owners.iter().map(|of| of.guest.clone()).collect();
+        let drawn: BTreeSet<String> = sorted::set(self.owners.iter().map(|of| of.guest.clone()));
         let other = |guest: &GuestName| !drawn.contains(&short(&guest.0));
         for (cpu, holders) in &claims.one_to_one {
             for holder in holders.iter().filter(|holder| other(holder)) {

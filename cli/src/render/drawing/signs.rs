@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use numapin_core::id::CpuId;
+use numapin_core::sorted;
 
 use super::{Cell, Drawing, How, State};
 
@@ -130,7 +131,9 @@ impl Signs {
             others(drawing, &seen, &mut keys);
         }
         let mut several: Vec<_> = self.several.iter().collect();
-        several.sort_by_key(|(_, sign)| SEVERAL.iter().position(|of| of == *sign));
+        sorted::sort_by_key(&mut several, |(_, sign)| {
+            SEVERAL.iter().position(|of| of == *sign)
+        });
         several.retain(|(_, sign)| **sign != FURTHER);
         let further = self.several.len() > several.len();
         for (parts, sign) in several {

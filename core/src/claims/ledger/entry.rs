@@ -17,6 +17,7 @@ use crate::idset::{CpuSet, VcpuSet};
 use crate::placement::Plan;
 use crate::policy::Policy;
 use crate::process::Task;
+use crate::sorted;
 use crate::thread::{Process, ThreadKind};
 use crate::thread::{Target, Thread};
 
@@ -157,7 +158,7 @@ impl Entry {
             }
             self.found.push(target);
         }
-        self.found.sort_by_key(|target| target.thread);
+        sorted::sort_by_key(&mut self.found, |target| target.thread);
     }
 
     /// Each thread of the process that is to have another mask again: those that were remembered and live, and those that

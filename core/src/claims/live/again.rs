@@ -10,6 +10,7 @@ use crate::apply::{Affinity, Sign};
 use crate::id::{Pid, Vmid};
 use crate::process::Look;
 use crate::root::{FileError, Reader, Root};
+use crate::sorted;
 use crate::thread::Thread;
 
 /// What was read last time.
@@ -58,7 +59,7 @@ impl Again {
             let live = super::look(look, None)?;
             self.guests.clone_from(&live.guests);
             let named = pid_files.keys().copied();
-            self.absent = named.filter(|pid| !is_there(root, *pid)).collect();
+            self.absent = sorted::set(named.filter(|pid| !is_there(root, *pid)));
             self.pid_files = Some(pid_files);
             self.remember(affinity);
             return Ok(live);

@@ -11,6 +11,7 @@ use crate::id::{Pid, Tid, Vmid};
 use crate::idset::CpuSet;
 use crate::process::Look;
 use crate::root::{FileError, Reader, Root, read_names};
+use crate::sorted;
 use crate::thread::Thread;
 
 pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError> {
@@ -56,7 +57,9 @@ pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError
         live.warnings.push(LiveWarning::Hidden { count: hidden });
     }
     // The process that a pid file names goes before another one that claims the same number.
-    found.sort_by_key(|found| (found.vmid.is_none(), found.vmid, !found.by_file, found.pid));
+    sorted::sort_by_key(&mut found, |found| {
+        (found.vmid.is_none(), found.vmid, !found.by_file, found.pid)
+    });
     let once = unique_names(&found);
     for found in found {
         let vmid = found.vmid.filter(|vmid| named.insert(*vmid));
@@ -87,8 +90,9 @@ pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError
             live.guests.push(guest);
         }
     }
-    live.guests
-        .sort_by_key(|guest| (guest.vmid.is_none(), guest.vmid, guest.pid));
+    sorted::sort_by_key(&mut live.guests, |guest| {
+        (guest.vmid.is_none(), guest.vmid, guest.pid)
+    });
     live.containers = containers(root, &mut live.warnings);
     Ok(live)
 }
@@ -112,7 +116,7 @@ fn unique_names(found: &[Found]) -> BTreeSet<String> {
     let once = times.into_iter().filter(|(name, times)| {
         *times == 1 && !name.bytes().all(|byte| byte.is_ascii_digit()) && !name.starts_with("pid ")
     });
-    once.map(|(name, _)| name.clone()).collect()
+    sorted::set(once.map(|(name, _)| name.clone()))
 }
 
 /// The processes that pid files name.

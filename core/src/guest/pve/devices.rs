@@ -7,6 +7,7 @@ use super::{GuestConfig, HostPci};
 use crate::guest::Device;
 use crate::host::pci::PciAddress;
 use crate::id::{NodeId, Vmid};
+use crate::sorted;
 
 /// What is known about devices beside the config.
 #[derive(Debug, Clone, Copy)]
@@ -103,7 +104,7 @@ pub fn reserved(text: &str, vmid: Vmid) -> BTreeSet<String> {
         let (address, owner) = (words.next()?, words.next()?);
         (owner == vmid.to_string()).then(|| address.to_owned())
     });
-    lines.collect()
+    sorted::set(lines)
 }
 
 fn this(node: &str) -> String {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::problem::Oddity;
 use super::{Written, is_blank, types, words};
 use crate::guest::excerpt;
+use crate::sorted;
 
 /// Values by key, each with its line.
 pub(super) type Values<'a> = BTreeMap<&'a str, Written<&'a str>>;
@@ -106,7 +107,7 @@ impl<'a> Lines<'a> {
             ("snapstate", _) if matches!(value, "prepare" | "delete") => {}
             ("delete", Section::Pending) => {
                 let keys = words(value).map(|key| key.strip_prefix('!').unwrap_or(key));
-                self.delete = keys.filter(|key| !key.is_empty()).collect();
+                self.delete = sorted::set(keys.filter(|key| !key.is_empty()));
             }
             ("delete", _) => self.odd(number, Oddity::Delete),
             _ => {

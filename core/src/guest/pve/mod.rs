@@ -31,6 +31,7 @@ use super::Hugepages;
 use super::ranges::Ranges;
 use crate::id::VnodeId;
 use crate::idset::CpuSet;
+use crate::sorted;
 
 /// A value and the line it is on, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,7 +140,7 @@ pub fn parse(file: &Path, text: &str, pending: Pending) -> Result<Parsed, Config
             }
         })?;
     oddities.extend(oddities::of(&config));
-    oddities.sort_by_key(|odd| odd.line);
+    sorted::sort_by_key(&mut oddities, |odd| odd.line);
     let warnings = oddities
         .into_iter()
         .map(|Written { value, line }| ConfigWarning {

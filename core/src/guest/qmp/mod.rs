@@ -16,6 +16,7 @@ use super::{Guest, GuestParts, VirtualNode};
 use crate::cpulist::shown;
 use crate::id::{VcpuId, VnodeId};
 use crate::idset::VcpuSet;
+use crate::sorted;
 
 /// What QEMU says a guest is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +133,7 @@ pub fn shape(cpus: &[Value], hotpluggable: Option<&[Value]>) -> Result<QmpShape,
         sockets,
         cores,
         threads,
-        vcpus: nodes.collect(),
+        vcpus: sorted::map(nodes),
         plugged,
         numa,
         complete: hotpluggable.is_some_and(|elements| !elements.is_empty()),
@@ -209,7 +210,7 @@ fn fill(vcpus: &mut BTreeMap<VcpuId, (Place, Option<VnodeId>)>) -> Result<(), Qm
 /// Sockets, cores and threads: those of the places, if they multiply to the number of vCPUs; else all are cores of one socket.
 fn topology(vcpus: &BTreeMap<VcpuId, (Place, Option<VnodeId>)>) -> (u32, u32, u32) {
     let total = vcpus.len();
-    let sockets: BTreeSet<&[u64]> = vcpus.values().map(|(place, _)| &place[..SOCKET]).collect();
+    let sockets: BTreeSet<&[u64]> = sorted::set(vcpus.values().map(|(place, _)| &place[..SOCKET]));
     let mut cores: BTreeMap<&[u64], usize> = BTreeMap::new();
     for (place, _) in vcpus.values() {
         *cores.entry(&place[..CORE]).or_default() += 1;

@@ -7,6 +7,7 @@ use crate::host::{Host, HostError, HostWarning, Node, memory};
 use crate::id::{CpuId, NodeId};
 use crate::idset::{CpuSet, NodeSet};
 use crate::root::{Reader, Root};
+use crate::sorted;
 
 pub(super) fn read(
     reader: &mut Reader,
@@ -126,7 +127,7 @@ fn distances(reader: &mut Reader, ids: &NodeSet, host: &mut Host) -> Result<(), 
         return Ok(());
     }
     for (node, row) in host.nodes.iter_mut().zip(rows) {
-        node.distances = ids.iter().copied().zip(row).collect();
+        node.distances = sorted::map(ids.iter().copied().zip(row));
     }
     Ok(())
 }
