@@ -42,7 +42,9 @@ fn place<W: Number>(
     inner: &Inner<W>,
     budget: &Budget,
 ) -> Option<Found<W>> {
-    let fixed = fixed(task, problem, scale, inner)?;
+    let distances = problem.distances();
+    let apart = |a: usize, b: usize| distances[a][b];
+    let fixed = fixed(task, problem, scale, inner, &apart)?;
     let size = task.free.len();
     if size == 0 {
         let best = Some((fixed, Vec::new()));
@@ -81,11 +83,11 @@ fn place<W: Number>(
         needed: nodes.iter().map(|n| proof.is_needed(*n)).collect(),
         distance: nodes
             .iter()
-            .map(|a| nodes.iter().map(|b| problem.apart(*a, *b)).collect())
+            .map(|a| nodes.iter().map(|b| apart(*a, *b)).collect())
             .collect(),
         to_fixed: nodes
             .iter()
-            .map(|a| fixed_nodes().map(|b| problem.apart(*a, *b)).sum())
+            .map(|a| fixed_nodes().map(|b| apart(*a, *b)).sum())
             .collect(),
         effort: (size * nodes.len() * nodes.len() * size_of::<W>() / 16) as u64,
     };
@@ -124,6 +126,7 @@ fn fixed<W: Number>(
     problem: &Problem<'_>,
     scale: &Scale<W>,
     inner: &Inner<W>,
+    apart: &dyn Fn(usize, usize) -> u64,
 ) -> Option<W> {
     let mut cost = nowhere(problem, scale);
     for (n, vnodes) in &task.fixed {
@@ -141,7 +144,7 @@ fn fixed<W: Number>(
             }
         }
         let before = task.fixed.keys().filter(|m| *m < n);
-        let distance = before.map(|m| problem.apart(*n, *m)).sum();
+        let distance = before.map(|m| apart(*n, *m)).sum();
         cost.add(&scale.of(Item::Distance, distance));
     }
     Some(cost)

@@ -207,13 +207,29 @@ impl<'a> Problem<'a> {
         short
     }
 
-    /// The distance between two host nodes: the larger of both directions. A host node is not apart from itself.
-    pub(super) fn apart(&self, a: usize, b: usize) -> u64 {
-        if a == b {
-            return 0;
-        }
-        let (a, b) = (self.index.nodes[a].id, self.index.nodes[b].id);
-        u64::from(self.host.distance(a, b).max(self.host.distance(b, a)))
+    /// The distance between any two host nodes: the larger of both directions. A host node is not apart from itself.
+    pub(super) fn distances(&self) -> Vec<Vec<u64>> {
+        let ids: Vec<NodeId> = self.index.nodes.iter().map(|node| node.id).collect();
+        let from = |a: NodeId| -> Vec<u32> {
+            let known = self.host.node(a).map(|node| node.distances.iter());
+            let mut known = known.into_iter().flatten().peekable();
+            let to = |b: &NodeId| {
+                // both are in ascending order
+                while known.next_if(|(id, _)| *id < b).is_some() {}
+                match known.peek() {
+                    Some((id, distance)) if *id == b => **distance,
+                    _ => self.host.distance(a, *b),
+                }
+            };
+            ids.iter().map(to).collect()
+        };
+        let there: Vec<Vec<u32>> = ids.iter().map(|a| from(*a)).collect();
+        let apart = |a: usize, b: usize| match a == b {
+            true => 0,
+            false => u64::from(there[a][b].max(there[b][a])),
+        };
+        let row = |a: usize| (0..ids.len()).map(|b| apart(a, b)).collect();
+        (0..ids.len()).map(row).collect()
     }
 
     /// How large each item of the cost can become.

@@ -112,22 +112,21 @@ fn set<W: Number>(
     let mut budget = Budget(problem.budget());
     let mut bound: Option<Split<W>> = None;
     let whole = Among::whole(problem);
-    let best_single = Span::new(problem, scale, tables.as_mut(), &whole).single();
+    let distances = problem.distances();
+    let mut space = Span::new(problem, scale, tables.as_mut(), &whole, &distances);
+    let best_single = space.single();
     let mut best: Option<(Split<W>, Vec<usize>)> = best_single;
     let hopeless = |space: &mut Span<'_, W>, best: &Option<(Split<W>, Vec<usize>)>| {
         let bound = space.bound();
         bound.is_none_or(|bound| best.as_ref().is_some_and(|(cost, _)| bound > *cost))
     };
-    if hopeless(
-        &mut Span::new(problem, scale, tables.as_mut(), &whole),
-        &best,
-    ) {
+    if hopeless(&mut space, &best) {
         let (cost, nodes) = best?;
         return Some(Set { cost, nodes, bound });
     }
     for among in Among::all(problem) {
         let ceiling = best.as_ref().map(|(cost, _)| cost);
-        let mut space = Span::new(problem, scale, tables.as_mut(), &among);
+        let mut space = Span::new(problem, scale, tables.as_mut(), &among, &distances);
         if hopeless(&mut space, &best) {
             continue;
         }

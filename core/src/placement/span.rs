@@ -70,12 +70,13 @@ const PATIENCE: usize = 40;
 const COUNTING: usize = 20_000_000;
 
 impl<'a, W: Number> Span<'a, W> {
-    /// The search for sets of two or more among some host nodes; `tables` for one-to-one.
+    /// The search for sets of two or more among some host nodes; `tables` for one-to-one, `distances` of all host nodes.
     pub(super) fn new(
         problem: &'a Problem<'a>,
         scale: &'a Scale<W>,
         mut tables: Option<&'a mut Tables<W>>,
         among: &'a Among,
+        distances: &[Vec<u64>],
     ) -> Self {
         let nodes = &among.nodes;
         let vcpus = problem.vcpus();
@@ -86,13 +87,13 @@ impl<'a, W: Number> Span<'a, W> {
         }
         let one = scale.one(Item::Distance);
         let row = |a: &usize| {
-            let apart = |b: &usize| one.times(problem.apart(*a, *b));
+            let apart = |b: &usize| one.times(distances[*a][*b]);
             nodes.iter().map(apart).collect()
         };
-        let all = || nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b)));
-        let nearest = all()
+        let all = nodes.iter().flat_map(|a| nodes.iter().map(move |b| (a, b)));
+        let nearest = all
             .filter(|(a, b)| a != b)
-            .map(|(a, b)| problem.apart(*a, *b))
+            .map(|(a, b)| distances[*a][*b])
             .min();
         let items = [
             Item::Packages,

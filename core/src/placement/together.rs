@@ -47,8 +47,7 @@ impl<'a, W: Number> Together<'a, W> {
             there[*n].clone_from(vnodes);
         }
         let one = scale.one(Item::Distance);
-        let weighed = |a: usize, b: usize| one.times(problem.apart(a, b));
-        let row = |a: usize| nodes.clone().map(|b| weighed(a, b)).collect();
+        let weighed = |row: &Vec<u64>| row.iter().map(|distance| one.times(*distance)).collect();
         Self {
             problem,
             inner,
@@ -57,7 +56,7 @@ impl<'a, W: Number> Together<'a, W> {
             room: nodes.clone().map(|n| inner.room(problem, n)).collect(),
             least: least(task, problem, inner),
             saved: nodes.clone().map(|n| saved(problem, scale, n)).collect(),
-            distance: nodes.clone().map(row).collect(),
+            distance: problem.distances().iter().map(weighed).collect(),
             start: nowhere(problem, scale),
             one: [Item::SharedNodes, Item::ShortMemory, Item::Renumbered].map(|i| scale.one(i)),
             row: Vec::new(),
