@@ -16,7 +16,7 @@ pub(super) trait Chain<W> {
     /// How many options a layer has; in a layer a higher option holds all CPUs of a lower one.
     fn options(&self, layer: usize) -> usize;
     /// Where an option leads from a state, and what it costs; `None`: it can't be taken there.
-    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, W)>;
+    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, &W)>;
 }
 
 /// The lowest costs from state `start` to each state behind the last layer.
@@ -29,10 +29,10 @@ pub(super) fn costs<W: Number>(chain: &impl Chain<W>, start: usize) -> Vec<Optio
         for (state, cost) in now.iter().enumerate() {
             let Some(cost) = cost else { continue };
             for option in 0..chain.options(layer) {
-                let Some((head, mut sum)) = chain.step(layer, state, option) else {
+                let Some((head, more)) = chain.step(layer, state, option) else {
                     continue;
                 };
-                sum.add(cost);
+                let sum = cost.plus(more);
                 if next[head].as_ref().is_none_or(|best| sum < *best) {
                     next[head] = Some(sum);
                 }
@@ -101,11 +101,11 @@ fn backwards<W: Number>(
         for (state, best) in before.iter_mut().enumerate() {
             *best = None;
             for option in 0..chain.options(layer) {
-                let Some((head, mut sum)) = chain.step(layer, state, option) else {
+                let Some((head, more)) = chain.step(layer, state, option) else {
                     continue;
                 };
                 let Some(rest) = &after[head] else { continue };
-                sum.add(rest);
+                let sum = rest.plus(more);
                 if best.as_ref().is_none_or(|best| sum < *best) {
                     cheapest.clear(layer, state);
                     *best = Some(sum);
@@ -288,8 +288,8 @@ mod tests {
         fn options(&self, layer: usize) -> usize {
             self.0[layer].len()
         }
-        fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, i128)> {
-            (state + option <= self.1).then(|| (state + option, self.0[layer][option]))
+        fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, &i128)> {
+            (state + option <= self.1).then(|| (state + option, &self.0[layer][option]))
         }
     }
 

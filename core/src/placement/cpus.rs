@@ -40,12 +40,18 @@ pub(super) struct Cores<W> {
 /// A core: what it costs to take 0, 1, 2 ... of its CPUs, and in which order they are taken.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Layer<W> {
+    /// First where its L3 is in use already, then the same with what it costs to use it at all.
     costs: Vec<W>,
     /// Whether it is the first core of its L3.
     first: bool,
-    /// What it costs to use its L3 at all.
-    entry: W,
     cpus: Vec<CpuId>,
+}
+
+impl<W> Layer<W> {
+    /// How many numbers of its CPUs can be taken.
+    fn options(&self) -> usize {
+        self.costs.len() / 2
+    }
 }
 
 impl<W: Number> Prices<W> {
@@ -112,7 +118,8 @@ impl<W: Number> Prices<W> {
         if self.smt == Smt::Isolate {
             cpus.truncate(1);
         }
-        let mut costs = vec![W::nothing()];
+        let mut costs = Vec::with_capacity(2 * cpus.len() + 2);
+        costs.push(W::nothing());
         let mut sum = W::nothing();
         if core.foreign {
             sum.add(&self.foreign);
@@ -131,10 +138,13 @@ impl<W: Number> Prices<W> {
             }
             costs.push(sum.clone());
         }
+        costs.push(W::nothing());
+        for taken in 1..=cpus.len() {
+            costs.push(costs[taken].plus(entry));
+        }
         Layer {
             costs,
             first: false,
-            entry: entry.clone(),
             cpus: cpus.into_iter().map(|(_, cpu)| cpu).collect(),
         }
     }
@@ -228,32 +238,27 @@ impl<W: Number> Chain<W> for Cores<W> {
     }
 
     fn options(&self, layer: usize) -> usize {
-        self.layers[layer].costs.len()
+        self.layers[layer].options()
     }
 
-    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, W)> {
+    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, &W)> {
         let layer = &self.layers[layer];
         let used = state % 2 == 1 && !layer.first;
         let taken = state / 2 + option;
         if taken > self.vcpus {
             return None;
         }
-        let mut cost = layer.costs[option].clone();
-        if option > 0 && !used {
-            cost.add(&layer.entry);
-        }
-        Some((2 * taken + usize::from(used || option > 0), cost))
+        let first = if used { 0 } else { layer.options() };
+        let head = 2 * taken + usize::from(used || option > 0);
+        Some((head, &layer.costs[first + option]))
     }
 }
 
 /// In what an L3 can differ from another: the costs of its cores and of using it at all.
-type Like<W> = Vec<(Vec<W>, W)>;
+type Like<W> = Vec<Vec<W>>;
 
 fn like<W: Number>(cores: &[Layer<W>]) -> Like<W> {
-    cores
-        .iter()
-        .map(|core| (core.costs.clone(), core.entry.clone()))
-        .collect()
+    cores.iter().map(|core| core.costs.clone()).collect()
 }
 
 fn cpus<W>(cores: &[Layer<W>]) -> Vec<CpuId> {

@@ -35,6 +35,7 @@ mod together;
 mod trim;
 mod usable;
 mod why;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 

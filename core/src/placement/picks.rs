@@ -4,7 +4,8 @@ use num_bigint::{BigInt, BigUint};
 
 use super::areas::Figures;
 use super::chain::{self, Chain};
-use super::number::Number;
+use super::number::{self, Number};
+use super::wide::Wide;
 use crate::id::CpuId;
 use crate::sorted;
 
@@ -69,11 +70,11 @@ pub(super) fn add<'a>(
     // both factors of a weight are below the denominator times the CPUs, claims and set-pinned vCPUs of a host
     let top: BigUint = all_of(&row).map(|f| &f.others + f.size).sum();
     let bits = 2 * (top + &row.others + row.size).bits() + denominator.bits() + 8;
-    let fits = <i128 as Number>::ROOM.is_some_and(|room| bits <= room);
+    let fits = bits <= number::ROOM;
     let taken = if fits {
         row.lightest::<i128>()
     } else {
-        row.lightest::<BigInt>()
+        row.lightest::<Wide>()
     };
     forced.into_iter().chain(taken).collect()
 }
@@ -96,6 +97,7 @@ struct Row<'a> {
 struct Weighed<'a, 'b, W> {
     row: &'b Row<'a>,
     weights: Vec<W>,
+    nothing: W,
 }
 
 impl<'a> Row<'a> {
@@ -138,7 +140,12 @@ impl<'a> Row<'a> {
             W::from_big(&(&q * others - &p * pick.figures.size))
         };
         let weights = self.picks.iter().map(weight).collect();
-        let weighed = Weighed { row: self, weights };
+        let nothing = W::nothing();
+        let weighed = Weighed {
+            row: self,
+            weights,
+            nothing,
+        };
         let mut order: Vec<(CpuId, usize)> = self.picks.iter().map(|p| p.low).zip(0..).collect();
         order.sort_unstable();
         let ends = weighed.state(self.few, 0);
@@ -173,16 +180,16 @@ impl<W: Number> Chain<W> for Weighed<'_, '_, W> {
         2
     }
 
-    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, W)> {
+    fn step(&self, layer: usize, state: usize, option: usize) -> Option<(usize, &W)> {
         if option == 0 {
-            return Some((state, W::nothing()));
+            return Some((state, &self.nothing));
         }
         let (picked, missed) = (state / (self.row.spare + 1), state % (self.row.spare + 1));
         let missed = missed + self.row.largest - self.row.picks[layer].cores;
         if picked == self.row.few || missed > self.row.spare {
             return None;
         }
-        Some((self.state(picked + 1, missed), self.weights[layer].clone()))
+        Some((self.state(picked + 1, missed), &self.weights[layer]))
     }
 }
 

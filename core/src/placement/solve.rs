@@ -1,18 +1,17 @@
 //! The whole search: the scale of costs, then the best host nodes, then the best CPUs on them.
 
-use num_bigint::BigInt;
-
 use super::among::Among;
 use super::cost::{Cost, Item, Value};
 use super::cpus::{Cores, Prices};
 use super::inner::{self, AreaTable, Inner};
 use super::nodes::Task;
-use super::number::{Number, Wide};
+use super::number::{self, Number};
 use super::problem::Problem;
 use super::scale::{Limits, Scale};
 use super::search::{self, Budget, Space};
 use super::span::{Span, Split};
 use super::tables::Tables;
+use super::wide::Wide;
 use crate::idset::CpuSet;
 use crate::policy::Mode;
 use crate::sorted;
@@ -34,7 +33,6 @@ pub(super) struct Solution {
 enum Width {
     Narrow,
     Wide,
-    Any,
 }
 
 /// The best solution; `None`: there is none within the rules.
@@ -43,11 +41,9 @@ pub(super) fn solve(problem: &Problem<'_>) -> Option<Solution> {
 }
 
 fn narrowest(limits: &Limits) -> Width {
-    let fits = |room: Option<u64>| room.is_some_and(|room| limits.bits() <= room);
-    match () {
-        () if fits(i128::ROOM) => Width::Narrow,
-        () if fits(Wide::ROOM) => Width::Wide,
-        () => Width::Any,
+    match limits.bits() <= number::ROOM {
+        true => Width::Narrow,
+        false => Width::Wide,
     }
 }
 
@@ -60,7 +56,6 @@ fn solve_with(problem: &Problem<'_>, width: impl Fn(&Limits) -> Width) -> Option
         return match width(&limits) {
             Width::Narrow => span::<i128>(problem, &Scale::new(limits)),
             Width::Wide => span::<Wide>(problem, &Scale::new(limits)),
-            Width::Any => span::<BigInt>(problem, &Scale::new(limits)),
         };
     }
     let task = Task::new(problem)?;
@@ -71,7 +66,6 @@ fn solve_with(problem: &Problem<'_>, width: impl Fn(&Limits) -> Width) -> Option
     match width(&limits) {
         Width::Narrow => several::<i128>(problem, &task, &areas, &Scale::new(limits)),
         Width::Wide => several::<Wide>(problem, &task, &areas, &Scale::new(limits)),
-        Width::Any => several::<BigInt>(problem, &task, &areas, &Scale::new(limits)),
     }
 }
 
@@ -328,7 +322,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
         #[test]
-        fn numbers_of_all_widths_find_the_same(
+        fn numbers_of_both_widths_find_the_same(
             sizes in prop::collection::vec((1_u32..7, prop::option::weighted(0.2, 0_u32..4)), 1..6),
             one in 0_u32..20,
             held in (any::<u32>(), any::<u32>()),
@@ -356,7 +350,6 @@ mod tests {
             };
             let narrow = found(Width::Narrow);
             prop_assert_eq!(&found(Width::Wide), &narrow);
-            prop_assert_eq!(&found(Width::Any), &narrow);
         }
     }
 
@@ -377,13 +370,5 @@ mod tests {
         };
         assert_eq!(width(0), Width::Narrow);
         assert_eq!(width(60), Width::Wide);
-        // there is no width for any host
-        let any = Limits {
-            denominator: num_bigint::BigUint::from(1_u32) << 900_u32,
-            ..Limits::new(Item::ALL)
-        };
-        let mut any = any;
-        any.set(Item::Crowding, num_bigint::BigUint::from(1_u32) << 900_u32);
-        assert_eq!(narrowest(&any), Width::Any);
     }
 }
