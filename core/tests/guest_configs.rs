@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use data::data;
 use numapin_core::guest::pve::{self, Parsed, Pending};
 use numapin_core::guest::{Guest, GuestName, flags::Overrides, qmp};
+use numapin_core::qmp::reply;
 use serde_json::Value;
 
 fn read(path: &Path) -> Parsed {
@@ -192,8 +193,13 @@ fn started(command: &Value) -> (BTreeMap<String, u32>, Vec<Node>) {
     (smp, nodes.collect())
 }
 
-fn list(reply: &Value) -> &[Value] {
-    reply["return"].as_array().unwrap()
+fn list(reply: &Value) -> String {
+    reply["return"].to_string()
+}
+
+fn shape(cpus: &str, hotpluggable: Option<&str>) -> qmp::QmpShape {
+    let slots = hotpluggable.map(reply::slots);
+    qmp::shape(&reply::vcpus(cpus).unwrap(), slots.as_deref()).unwrap()
 }
 
 #[test]
@@ -209,7 +215,10 @@ fn recorded_replies_have_the_shape_that_qemu_was_started_with() {
             continue;
         }
         let hotpluggable = recording.get("query-hotpluggable-cpus").map(list);
-        let shape = qmp::shape(list(&recording["query-cpus-fast"]), hotpluggable).unwrap();
+        let shape = shape(
+            &list(&recording["query-cpus-fast"]),
+            hotpluggable.as_deref(),
+        );
         let guest = Guest::new(shape.parts("a.qmp")).unwrap();
         let (smp, nodes) = started(&recording["cmd"]);
         if hotpluggable.is_some() {
@@ -256,9 +265,9 @@ fn hotplug_out_of_order_leaves_gaps() {
                 .unwrap()
                 .iter()
                 .find(|step| step["step"] == name);
-            list(&step.unwrap()["result"]).to_vec()
+            list(&step.unwrap()["result"])
         };
-        let shape = qmp::shape(&step("cpus after"), Some(&step("hotpluggable"))).unwrap();
+        let shape = shape(&step("cpus after"), Some(&step("hotpluggable")));
         let guest = Guest::new(shape.parts("a.qmp")).unwrap();
         assert_eq!((guest.sockets, guest.cores), (1, 8));
         assert_eq!(guest.plugged.to_string(), "0-2,5");

@@ -8,6 +8,7 @@ use numapin_core::apply::{AffinityError, Scene, affinity};
 use numapin_core::claims::Claims;
 use numapin_core::guest::Guest;
 use numapin_core::host::Host;
+use numapin_core::id::Tid;
 use numapin_core::placement;
 use numapin_core::policy::Policy;
 use numapin_core::process::ThreadKind;
@@ -67,37 +68,32 @@ impl Stage {
                 .values_mut()
                 .for_each(|seen| seen.mask = ids(emulator));
         }
-        let mut set =
-            |tid: &serde_json::Value, mask: Option<Ids>, comm: &str| -> Result<(), Broken> {
-                let tid = u32::try_from(tid.as_u64().ok_or("no thread-id")?)?;
-                let before = self.before.get(&tid).ok_or("a thread that is not QEMU's")?;
-                assert!(before.comm.starts_with(comm), "{before:?}");
-                let mask = mask.unwrap_or_else(|| before.mask.clone());
-                wanted.insert(
-                    tid,
-                    numapin_xtests::flow::masks::Seen {
-                        mask,
-                        ..before.clone()
-                    },
-                );
-                Ok(())
-            };
-        for cpu in pinned.answer.raw.cpus.as_array().ok_or("no list")? {
-            let index = cpu["cpu-index"].as_u64().ok_or("no cpu-index")?;
-            let placed = pinned
-                .plan
-                .vcpus
-                .iter()
-                .find(|placed| u64::from(placed.vcpu.0) == index);
+        let mut set = |tid: Tid, mask: Option<Ids>, comm: &str| -> Result<(), Broken> {
+            let tid = u32::try_from(tid.0)?;
+            let before = self.before.get(&tid).ok_or("a thread that is not QEMU's")?;
+            assert!(before.comm.starts_with(comm), "{before:?}");
+            let mask = mask.unwrap_or_else(|| before.mask.clone());
+            wanted.insert(
+                tid,
+                numapin_xtests::flow::masks::Seen {
+                    mask,
+                    ..before.clone()
+                },
+            );
+            Ok(())
+        };
+        for cpu in &pinned.answer.vcpus {
+            let index = cpu.index;
+            let placed = pinned.plan.vcpus.iter().find(|placed| placed.vcpu == index);
             set(
-                &cpu["thread-id"],
+                cpu.tid,
                 placed.map(|placed| ids(&placed.cpus)),
                 &format!("CPU {index}/"),
             )?;
         }
-        for iothread in pinned.answer.raw.iothreads.as_array().ok_or("no list")? {
+        for iothread in &pinned.answer.iothreads {
             set(
-                &iothread["thread-id"],
+                iothread.tid,
                 pinned.plan.threads.iothreads.as_ref().map(ids),
                 "",
             )?;

@@ -10,7 +10,6 @@ use numapin_core::qmp::{self, Answer, QmpError, Questions};
 use numapin_core::report::ReportNote;
 use numapin_core::root::Root;
 use numapin_core::violation::Violations;
-use serde_json::Value;
 
 use crate::fault::{Fault, FaultKind};
 use crate::intent::{GuestRef, Over};
@@ -129,8 +128,5 @@ pub(super) fn without_config(
 }
 
 fn shape_of(answer: &Answer) -> Result<shape::QmpShape, Fault> {
-    let raw = &answer.raw;
-    let list = |value| Value::as_array(value).map_or(&[][..], Vec::as_slice);
-    shape::shape(list(&raw.cpus), raw.hotpluggable.as_ref().map(list))
-        .map_err(|e| Fault::new(FaultKind::Qmp, e))
+    shape::shape(&answer.vcpus, answer.slots.as_deref()).map_err(|e| Fault::new(FaultKind::Qmp, e))
 }

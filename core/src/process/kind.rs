@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Task;
 use crate::id::{Tid, VcpuId};
-use crate::qmp::{Iothread, Vcpu};
+use crate::qmp::{Iothread, Place, Vcpu};
 use crate::sorted;
 use crate::thread::ThreadKind;
 
@@ -58,10 +58,7 @@ pub fn named_vcpus(tasks: &[Task]) -> Named {
                 index: vcpu,
                 tid: task.tid,
                 node: None,
-                socket: None,
-                die: None,
-                core: None,
-                thread: None,
+                place: Place::default(),
             }),
             ThreadKind::AllVcpus => named.shared = Some(task.tid),
             _ => {}

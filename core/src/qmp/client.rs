@@ -8,13 +8,12 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{QmpError, QmpErrorKind, Step};
-use super::reply::{self, Iothread, Vcpu};
+use super::reply::{self, Iothread, Slot, Vcpu};
 use super::wire::{self, Decoder, Message};
 use crate::id::Pid;
 
@@ -36,19 +35,8 @@ pub struct Answer {
     pub vcpus: Vec<Vcpu>,
     /// The iothreads, in QEMU's order.
     pub iothreads: Vec<Iothread>,
-    /// The answers as they came.
-    pub raw: Raw,
-}
-
-/// Answers as they came: what stood after `return`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Raw {
-    /// `query-cpus-fast`.
-    pub cpus: Value,
-    /// `query-iothreads`.
-    pub iothreads: Value,
-    /// `query-hotpluggable-cpus`; `None` where it was not asked, or the machine type has no such list (QEMU refuses then).
-    pub hotpluggable: Option<Value>,
+    /// The places for vCPUs; `None` where they were not asked for, or the machine type has no such list (QEMU refuses then).
+    pub slots: Option<Vec<Slot>>,
 }
 
 /// Asks the QEMU that listens on a socket, and waits for it no longer than the deadline.
@@ -129,6 +117,7 @@ async fn converse(
         decoder: Decoder::new(),
         until,
         id: 0,
+        chunk: vec![0; 64 << 10],
     };
     let version = talk.greeting().await?;
     talk.command("qmp_capabilities").await?;
@@ -151,11 +140,7 @@ async fn converse(
         version,
         vcpus: reply::vcpus(&cpus).map_err(bad("query-cpus-fast"))?,
         iothreads: reply::iothreads(&iothreads).map_err(bad("query-iothreads"))?,
-        raw: Raw {
-            cpus,
-            iothreads,
-            hotpluggable,
-        },
+        slots: hotpluggable.as_deref().map(reply::slots),
     })
 }
 
@@ -222,6 +207,8 @@ struct Talk {
     decoder: Decoder,
     until: Instant,
     id: u64,
+    /// What is read at once.
+    chunk: Vec<u8>,
 }
 
 impl Talk {
@@ -238,7 +225,7 @@ impl Talk {
 
     /// Sends a command and waits for its answer. Answers with another id belong to nobody here and are passed over. One
     /// without an id is taken: only one command is under way, and QEMU leaves the id out where it could not read the command.
-    async fn command(&mut self, name: &'static str) -> Result<Value, QmpErrorKind> {
+    async fn command(&mut self, name: &'static str) -> Result<String, QmpErrorKind> {
         let step = Step::Command(name);
         self.id += 1;
         let line = wire::command(name, self.id);
@@ -252,8 +239,8 @@ impl Talk {
                 });
             }
         }
-        let expected = Value::from(self.id);
-        let ours = |id: &Option<Value>| id.as_ref().is_none_or(|id| *id == expected);
+        let expected = self.id.to_string();
+        let ours = |id: &Option<String>| id.as_ref().is_none_or(|id| *id == expected);
         loop {
             match self.message(step).await? {
                 Message::Return { id, value } if ours(&id) => return Ok(value),
@@ -270,7 +257,6 @@ impl Talk {
     }
 
     async fn message(&mut self, step: Step) -> Result<Message, QmpErrorKind> {
-        let mut chunk = vec![0; 64 << 10];
         loop {
             let next = self.decoder.next_message();
             if let Some(message) = next.map_err(|source| QmpErrorKind::NotQmp { step, source })? {
@@ -285,9 +271,9 @@ impl Talk {
             if Instant::now() >= self.until {
                 return Err(late());
             }
-            match timeout_at(self.until, self.stream.read(&mut chunk)).await {
+            match timeout_at(self.until, self.stream.read(&mut self.chunk)).await {
                 Ok(Ok(0)) => return Err(QmpErrorKind::Closed { step }),
-                Ok(Ok(length)) => self.decoder.feed(&chunk[..length]),
+                Ok(Ok(length)) => self.decoder.feed(&self.chunk[..length]),
                 Ok(Err(error)) => return Err(broken(step, error)),
                 Err(_) => return Err(late()),
             }

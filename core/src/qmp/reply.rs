@@ -3,12 +3,12 @@
 //! The schema is QEMU's `qapi/machine.json` (CpuInfoFast, CpuInstanceProperties) and `qapi/misc.json` (IOThreadInfo). A vCPU
 //! has two fields `thread-id`: the one at the top is the host's thread, the one in `props` is the guest's SMT thread.
 
-use std::collections::BTreeSet;
-
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::cpulist::shown;
 use crate::id::{Tid, VcpuId, VnodeId};
+use crate::idset::VcpuSet;
 
 /// A vCPU that is plugged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +19,23 @@ pub struct Vcpu {
     pub tid: Tid,
     /// Its virtual node; `None` where the guest has none of its own, or an old QEMU does not say.
     pub node: Option<VnodeId>,
-    /// Its socket in the guest.
-    pub socket: Option<u32>,
-    /// Its die in the guest; QEMU before 8.0 does not say.
-    pub die: Option<u32>,
-    /// Its core in the guest, numbered within the die or socket.
-    pub core: Option<u32>,
-    /// Its SMT thread in the guest, numbered within the core.
-    pub thread: Option<u32>,
+    /// Where it is in the guest.
+    pub place: Place,
+}
+
+/// Where a vCPU is in the guest, from the outside in: its drawer, book, socket, die, cluster, module, core and SMT thread, each
+/// numbered within the one before. 0 for what QEMU does not name: x86 has no drawers, and QEMU before 8.0 does not say the die.
+pub type Place = [u64; 8];
+
+/// A place for vCPUs, taken or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// How many vCPUs go there.
+    pub vcpus: u64,
+    /// Their virtual node.
+    pub node: Option<VnodeId>,
+    /// Where it is in the guest.
+    pub place: Place,
 }
 
 /// An iothread.
@@ -80,26 +89,21 @@ pub enum ReplyError {
 /// # Errors
 /// An index or a host thread is absent, can't be, or an index is there twice. Threads that vCPUs share are not an error here:
 /// they are, when it comes to pinning.
-pub fn vcpus(answer: &Value) -> Result<Vec<Vcpu>, ReplyError> {
-    let mut seen = BTreeSet::new();
+pub fn vcpus(answer: &str) -> Result<Vec<Vcpu>, ReplyError> {
+    let mut seen = VcpuSet::new();
     let mut vcpus = Vec::new();
-    for (entry, value) in list(answer)?.iter().enumerate() {
-        let index = VcpuId(index(entry, value)?);
+    for (entry, fields) in list(answer)?.into_iter().enumerate() {
+        let index = VcpuId(index(entry, &fields)?);
         if !seen.insert(index) {
             return Err(ReplyError::Doubled { index });
         }
-        let prop = |key| {
-            let id = value.get("props")?.get(key)?.as_u64()?;
-            u32::try_from(id).ok()
-        };
+        let tid = tid(entry, &fields)?;
+        let (place, node) = place(fields.props);
         vcpus.push(Vcpu {
             index,
-            tid: tid(entry, value)?,
-            node: prop("node-id").map(VnodeId),
-            socket: prop("socket-id"),
-            die: prop("die-id"),
-            core: prop("core-id"),
-            thread: prop("thread-id"),
+            tid,
+            node,
+            place,
         });
     }
     if vcpus.is_empty() {
@@ -112,67 +116,137 @@ pub fn vcpus(answer: &Value) -> Result<Vec<Vcpu>, ReplyError> {
 ///
 /// # Errors
 /// A name or a host thread is absent or can't be.
-pub fn iothreads(answer: &Value) -> Result<Vec<Iothread>, ReplyError> {
-    let entries = list(answer)?.iter().enumerate();
+pub fn iothreads(answer: &str) -> Result<Vec<Iothread>, ReplyError> {
+    let entries = list(answer)?.into_iter().enumerate();
     entries
-        .map(|(entry, value)| {
-            let id = value.get("id").and_then(Value::as_str);
+        .map(|(entry, fields)| {
+            let id = fields.id.and_then(|id| serde_json::from_str(id.get()).ok());
             Ok(Iothread {
-                id: id
-                    .ok_or(ReplyError::Missing { entry, field: "id" })?
-                    .to_owned(),
-                tid: tid(entry, value)?,
+                id: id.ok_or(ReplyError::Missing { entry, field: "id" })?,
+                tid: tid(entry, &fields)?,
             })
         })
         .collect()
 }
 
-fn list(answer: &Value) -> Result<&[Value], ReplyError> {
-    match answer.as_array() {
-        Some(list) if list.iter().all(Value::is_object) => Ok(list),
-        _ => Err(ReplyError::NotAList),
-    }
+/// Reads the answer to `query-hotpluggable-cpus`. Leniently: what is not known here passes, and no list is an empty one.
+#[must_use]
+pub fn slots(answer: &str) -> Vec<Slot> {
+    let entries: Vec<&RawValue> = serde_json::from_str(answer).unwrap_or_default();
+    let slot = |entry: &RawValue| {
+        let fields: Fields<'_> = serde_json::from_str(entry.get()).unwrap_or_default();
+        let (place, node) = place(fields.props);
+        Slot {
+            vcpus: number(fields.vcpus_count).unwrap_or(1),
+            node,
+            place,
+        }
+    };
+    entries.into_iter().map(slot).collect()
+}
+
+/// What is looked at of an entry of any list; what else there is passes.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Fields<'a> {
+    #[serde(borrow)]
+    cpu_index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thread_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    vcpus_count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    props: Option<&'a RawValue>,
+}
+
+/// CpuInstanceProperties.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Props<'a> {
+    #[serde(borrow)]
+    node_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    drawer_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    book_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    socket_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    die_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cluster_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    module_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    core_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thread_id: Option<&'a RawValue>,
+}
+
+fn place(props: Option<&RawValue>) -> (Place, Option<VnodeId>) {
+    let props = props.and_then(|props| serde_json::from_str(props.get()).ok());
+    let props: Props<'_> = props.unwrap_or_default();
+    let parts = [
+        props.drawer_id,
+        props.book_id,
+        props.socket_id,
+        props.die_id,
+        props.cluster_id,
+        props.module_id,
+        props.core_id,
+        props.thread_id,
+    ];
+    let node = number(props.node_id).and_then(|node| u32::try_from(node).ok());
+    (
+        parts.map(|part| number(part).unwrap_or(0)),
+        node.map(VnodeId),
+    )
+}
+
+fn number(field: Option<&RawValue>) -> Option<u64> {
+    field?.get().parse().ok()
+}
+
+fn list(answer: &str) -> Result<Vec<Fields<'_>>, ReplyError> {
+    serde_json::from_str(answer).map_err(|_| ReplyError::NotAList)
 }
 
 /// The highest cpu-index that is read: a bound so that a wrong answer does not cost memory. QEMU's own limit is 4,096.
-const MAX_INDEX: u64 = 65_535;
+const MAX_INDEX: u32 = 65_535;
 
-fn index(entry: usize, value: &Value) -> Result<u32, ReplyError> {
+fn index(entry: usize, fields: &Fields<'_>) -> Result<u32, ReplyError> {
     let field = "cpu-index";
-    let found = value
-        .get(field)
+    let found = fields
+        .cpu_index
         .ok_or(ReplyError::Missing { entry, field })?;
-    let number = found.as_u64().filter(|number| *number <= MAX_INDEX);
+    let number = found.get().parse().ok();
     number
-        .and_then(|number| u32::try_from(number).ok())
+        .filter(|number| *number <= MAX_INDEX)
         .ok_or_else(|| ReplyError::Bad {
             entry,
             field,
-            value: shortened(found),
+            value: shown(found.get(), 40),
             expected: "a number from 0 to 65535",
         })
 }
 
 /// 0 must never pass: to the affinity system calls it means the caller itself.
-fn tid(entry: usize, value: &Value) -> Result<Tid, ReplyError> {
+fn tid(entry: usize, fields: &Fields<'_>) -> Result<Tid, ReplyError> {
     let field = "thread-id";
-    let found = value
-        .get(field)
+    let found = fields
+        .thread_id
         .ok_or(ReplyError::Missing { entry, field })?;
-    let number = found.as_i64().and_then(|number| i32::try_from(number).ok());
-    match number {
-        Some(number) if number > 0 => Ok(Tid(number)),
+    match found.get().parse() {
+        Ok(number) if number > 0 => Ok(Tid(number)),
         _ => Err(ReplyError::Bad {
             entry,
             field,
-            value: shortened(found),
+            value: shown(found.get(), 40),
             expected: "the id of a host thread, above 0",
         }),
     }
-}
-
-fn shortened(value: &Value) -> String {
-    shown(&value.to_string(), 40)
 }
 
 #[cfg(test)]
@@ -180,7 +254,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -217,7 +291,7 @@ mod tests {
     fn recorded_vcpus_are_read_with_their_host_threads() {
         for (file, recording) in recordings() {
             for answer in answers(&recording, "query-cpus-fast") {
-                let vcpus = vcpus(answer).unwrap();
+                let vcpus = vcpus(&answer.to_string()).unwrap();
                 assert_eq!(
                     vcpus.len(),
                     answer.as_array().unwrap().len(),
@@ -232,14 +306,14 @@ mod tests {
                         raw["props"]["node-id"].as_u64()
                     );
                     assert_eq!(
-                        vcpu.thread.map(u64::from),
-                        raw["props"]["thread-id"].as_u64()
+                        vcpu.place[7],
+                        raw["props"]["thread-id"].as_u64().unwrap_or(0)
                     );
                 }
             }
             for answer in answers(&recording, "query-iothreads") {
                 assert_eq!(
-                    iothreads(answer).unwrap().len(),
+                    iothreads(&answer.to_string()).unwrap().len(),
                     answer.as_array().unwrap().len()
                 );
             }
@@ -253,18 +327,18 @@ mod tests {
             {"thread-id": 18965, "props": {"core-id": 5, "thread-id": 1, "node-id": 1, "die-id": 0, "cluster-id": 9}, "cpu-index": 5, "target": "not-yet-made"},
             {"thread-id": 18966, "cpu-index": 2},
         ]);
-        let vcpus = vcpus(&answer).unwrap();
+        let vcpus = vcpus(&answer.to_string()).unwrap();
         let short: Vec<_> = vcpus
             .iter()
-            .map(|v| (v.index.0, v.tid.0, v.node, v.die, v.thread))
+            .map(|v| (v.index.0, v.tid.0, v.node, v.place))
             .collect();
         let nodes = [Some(VnodeId(0)), Some(VnodeId(1)), None];
         assert_eq!(
             short,
             [
-                (0, 18962, nodes[0], None, Some(0)),
-                (5, 18965, nodes[1], Some(0), Some(1)),
-                (2, 18966, nodes[2], None, None)
+                (0, 18962, nodes[0], [0; 8]),
+                (5, 18965, nodes[1], [0, 0, 0, 0, 9, 0, 5, 1]),
+                (2, 18966, nodes[2], [0; 8])
             ]
         );
     }
@@ -285,7 +359,10 @@ mod tests {
     #[case::thread_beyond(json!([{"cpu-index": 0, "thread-id": 4_294_967_297_i64}]), "entry 0 has thread-id 4294967297 (expected the id of a host thread, above 0)")]
     #[case::long(json!([{"cpu-index": "x".repeat(99), "thread-id": 9}]), "entry 0 has cpu-index \"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx... (expected a number from 0 to 65535)")]
     fn what_can_not_be_meant_is_named(#[case] answer: Value, #[case] expected: &str) {
-        assert_eq!(vcpus(&answer).unwrap_err().to_string(), expected);
+        assert_eq!(
+            vcpus(&answer.to_string()).unwrap_err().to_string(),
+            expected
+        );
     }
 
     #[test]
@@ -295,9 +372,10 @@ mod tests {
             id: "iothread-virtio1".into(),
             tid: Tid(16749),
         };
-        assert_eq!(iothreads(&good), Ok(vec![expected]));
-        assert_eq!(iothreads(&json!([])), Ok(vec![]));
-        let told = |answer| iothreads(&answer).unwrap_err().to_string();
+        let read = |answer: Value| iothreads(&answer.to_string());
+        assert_eq!(read(good), Ok(vec![expected]));
+        assert_eq!(read(json!([])), Ok(vec![]));
+        let told = |answer| read(answer).unwrap_err().to_string();
         assert_eq!(told(json!([{"thread-id": 5}])), "entry 0 has no id");
         assert_eq!(told(json!([{"id": "a"}])), "entry 0 has no thread-id");
         assert_eq!(told(json!("none")), "the answer is not a list of objects");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use numapin_core::apply::{ApplyError, GuestThreads, Scene, Target, Transaction};
+use numapin_core::apply::{ApplyError, GuestThreads, Scene, Seen, Target, Transaction};
 use numapin_core::claims::Claims;
 use numapin_core::guest::Guest;
 use numapin_core::guest::qmp::{compare, shape};
@@ -14,7 +14,6 @@ use numapin_core::process::{self, Process, ProcessError};
 use numapin_core::qmp::{self, Answer, QmpError, Questions};
 use numapin_core::report::Report;
 use numapin_core::violation::Violations;
-use serde_json::Value;
 
 /// Long enough for any healthy mock or QEMU, also on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -105,7 +104,13 @@ pub fn prepare(
     let tasks = scene.look().tasks(pid)?;
     let workers = process::vhost_kernel_threads(scene.root, pid)?;
     let wishes = threads.wishes(plan, &tasks, &workers)?;
-    let transaction = Transaction::prepare(scene, &guest.name, threads.process, wishes, &tasks)?;
+    let transaction = Transaction::prepare(
+        scene,
+        &guest.name,
+        threads.process,
+        wishes,
+        Seen::Before(&tasks),
+    )?;
     Ok((threads.process, transaction))
 }
 
@@ -122,10 +127,8 @@ impl Pinned {
     /// Whether config and QEMU agree on how many vCPUs there are and who is in which virtual node.
     #[must_use]
     pub fn agrees(&self, guest: &Guest) -> bool {
-        let raw = &self.answer.raw;
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let places = raw.hotpluggable.as_ref().map(list);
-        shape(&list(&raw.cpus), places.as_deref())
+        let slots = self.answer.slots.as_deref();
+        shape(&self.answer.vcpus, slots)
             .is_ok_and(|shape| shape.complete && compare(guest, &shape).is_empty())
     }
 }

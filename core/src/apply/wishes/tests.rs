@@ -2,6 +2,7 @@ use super::*;
 use crate::apply::testing::{PID, process};
 use crate::id::{Pid, VnodeId};
 use crate::idset::NodeSet;
+use crate::qmp::Place;
 
 fn cpus(list: &str) -> CpuSet {
     list.parse().unwrap()
@@ -12,10 +13,7 @@ fn vcpu(index: u32, tid: i32) -> Vcpu {
         index: VcpuId(index),
         tid: Tid(tid),
         node: None,
-        socket: None,
-        die: None,
-        core: None,
-        thread: None,
+        place: Place::default(),
     }
 }
 

@@ -116,7 +116,7 @@ pub fn corrected(guest: &Guest, shape: &QmpShape) -> Result<Guest, Violations> {
 mod tests {
     use serde_json::Value;
 
-    use super::super::tests::{cpu, gaps, slot};
+    use super::super::tests::{cpu, gaps, slot, told};
     use super::*;
     use crate::guest::GuestParts;
 
@@ -130,7 +130,7 @@ mod tests {
     fn what_agrees_is_no_mismatch() {
         let (cpus, slots) = gaps();
         for slots in [Some(slots.as_slice()), None] {
-            let shape = super::super::shape(&cpus, slots).unwrap();
+            let shape = told(&cpus, slots).unwrap();
             assert_eq!(compare(&config(), &shape), []);
             let corrected = corrected(&config(), &shape).unwrap();
             assert_eq!(corrected.plugged, "0,3".parse().unwrap());
@@ -143,7 +143,7 @@ mod tests {
         let cpus: Vec<Value> = (0..4)
             .map(|i| cpu(i, 0, i, Some(u32::from(i == 3))))
             .collect();
-        let shape = super::super::shape(&cpus, None).unwrap();
+        let shape = told(&cpus, None).unwrap();
         let found = compare(&config(), &shape);
         assert_eq!(
             found.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -165,7 +165,7 @@ mod tests {
         let cpus: Vec<Value> = (0..9).map(|i| cpu(i, 0, i, None)).collect();
         let slots: Vec<Value> = (0..9).map(|i| slot(0, i, None)).collect();
         for slots in [Some(slots.as_slice()), None] {
-            let shape = super::super::shape(&cpus, slots).unwrap();
+            let shape = told(&cpus, slots).unwrap();
             let found = compare(&config(), &shape);
             assert_eq!(found[0], Mismatch::VcpuCount { config: 4, qemu: 9 });
             let corrected = corrected(&config(), &shape).unwrap();
@@ -179,10 +179,9 @@ mod tests {
 
     #[test]
     fn fewer_plugged_vcpus_are_no_mismatch_where_the_places_are_unknown() {
-        let shape = super::super::shape(&[cpu(0, 0, 0, Some(0))], None).unwrap();
+        let shape = told(&[cpu(0, 0, 0, Some(0))], None).unwrap();
         assert_eq!(compare(&config(), &shape), []);
-        let few =
-            super::super::shape(&[cpu(0, 0, 0, Some(0))], Some(&[slot(0, 0, Some(0))])).unwrap();
+        let few = told(&[cpu(0, 0, 0, Some(0))], Some(&[slot(0, 0, Some(0))])).unwrap();
         assert_eq!(
             compare(&config(), &few),
             [Mismatch::VcpuCount { config: 4, qemu: 1 }]

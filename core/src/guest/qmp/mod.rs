@@ -9,13 +9,11 @@ mod compare;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
 pub use self::compare::{Mismatch, compare, corrected};
 use super::{Guest, GuestParts, VirtualNode};
-use crate::cpulist::shown;
 use crate::id::{VcpuId, VnodeId};
 use crate::idset::VcpuSet;
+use crate::qmp::{Place, Slot, Vcpu};
 use crate::sorted;
 
 /// What QEMU says a guest is made of.
@@ -40,11 +38,11 @@ pub struct QmpShape {
 /// A reply that does not say what a guest is made of.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QmpShapeError {
-    /// A vCPU without a number.
-    #[error("query-cpus-fast: {found} has no cpu-index (expected a number from 0 to {})", Guest::MAX_VCPUS - 1)]
-    NoIndex {
-        /// The element.
-        found: String,
+    /// A number that no guest has.
+    #[error("query-cpus-fast: cpu-index {vcpu} is none that a guest can have (expected a number from 0 to {})", Guest::MAX_VCPUS - 1)]
+    TooHigh {
+        /// Which one.
+        vcpu: VcpuId,
     },
     /// A number that two vCPUs have.
     #[error("query-cpus-fast: cpu-index {vcpu} is there twice (expected each vcpu once)")]
@@ -63,52 +61,36 @@ pub enum QmpShapeError {
     TooMany,
 }
 
-/// Where a vCPU is in the guest, from the outside in.
-type Place = [u64; 8];
-
-const PLACE: [&str; 8] = [
-    "drawer-id",
-    "book-id",
-    "socket-id",
-    "die-id",
-    "cluster-id",
-    "module-id",
-    "core-id",
-    "thread-id",
-];
 /// How much of a place names the socket, and the core.
 const SOCKET: usize = 3;
 const CORE: usize = 7;
 
-/// Reads the elements of both replies. Without query-hotpluggable-cpus (some machines do not have it) only plugged vCPUs are
+/// Puts both replies together. Without query-hotpluggable-cpus (some machines do not have it) only plugged vCPUs are
 /// known, and those between them are taken for unplugged ones of the virtual node below.
 ///
 /// # Errors
 /// They do not say which vCPUs there are.
-pub fn shape(cpus: &[Value], hotpluggable: Option<&[Value]>) -> Result<QmpShape, QmpShapeError> {
+pub fn shape(cpus: &[Vcpu], hotpluggable: Option<&[Slot]>) -> Result<QmpShape, QmpShapeError> {
     let mut slots: BTreeMap<Place, Vec<Option<VnodeId>>> = BTreeMap::new();
     let mut count = 0_u64;
-    for element in hotpluggable.unwrap_or_default() {
-        let vcpus = element
-            .get("vcpus-count")
-            .and_then(Value::as_u64)
-            .unwrap_or(1);
-        count = count.saturating_add(vcpus);
+    for slot in hotpluggable.unwrap_or_default() {
+        count = count.saturating_add(slot.vcpus);
         if count > u64::from(Guest::MAX_VCPUS) {
             return Err(QmpShapeError::TooMany);
         }
-        let (place, node) = props(element);
         slots
-            .entry(place)
+            .entry(slot.place)
             .or_default()
-            .extend((0..vcpus).map(|_| node));
+            .extend((0..slot.vcpus).map(|_| slot.node));
     }
     let mut vcpus: BTreeMap<VcpuId, (Place, Option<VnodeId>)> = BTreeMap::new();
-    for element in cpus {
-        let vcpu = index(element)?;
-        let (place, node) = props(element);
+    for cpu in cpus {
+        let (vcpu, place) = (cpu.index, cpu.place);
+        if vcpu.0 >= Guest::MAX_VCPUS {
+            return Err(QmpShapeError::TooHigh { vcpu });
+        }
         let slot = slots.get_mut(&place).and_then(Vec::pop).flatten();
-        if vcpus.insert(vcpu, (place, node.or(slot))).is_some() {
+        if vcpus.insert(vcpu, (place, cpu.node.or(slot))).is_some() {
             return Err(QmpShapeError::IndexTwice { vcpu });
         }
     }
@@ -170,28 +152,6 @@ fn virtual_nodes(vcpus: &BTreeMap<VcpuId, VnodeId>) -> Vec<VirtualNode> {
         .collect()
 }
 
-fn index(element: &Value) -> Result<VcpuId, QmpShapeError> {
-    let index = element.get("cpu-index").and_then(Value::as_u64);
-    let index = index.and_then(|index| u32::try_from(index).ok());
-    index
-        .filter(|index| *index < Guest::MAX_VCPUS)
-        .map(VcpuId)
-        .ok_or_else(|| QmpShapeError::NoIndex {
-            found: shown(&element.to_string(), 100),
-        })
-}
-
-fn props(element: &Value) -> (Place, Option<VnodeId>) {
-    let number = |key| {
-        element
-            .get("props")
-            .and_then(|props| props.get(key))
-            .and_then(Value::as_u64)
-    };
-    let node = number("node-id").and_then(|node| u32::try_from(node).ok());
-    (PLACE.map(|key| number(key).unwrap_or(0)), node.map(VnodeId))
-}
-
 /// Puts unplugged vCPUs where numbers are missing below the highest one.
 fn fill(vcpus: &mut BTreeMap<VcpuId, (Place, Option<VnodeId>)>) -> Result<(), QmpShapeError> {
     let last = vcpus.last_key_value().map_or(0, |(vcpu, _)| vcpu.0);
@@ -230,9 +190,18 @@ fn count(number: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use crate::qmp::reply;
+
+    /// The shape that two replies tell.
+    pub(super) fn told(cpus: &[Value], slots: Option<&[Value]>) -> Result<QmpShape, QmpShapeError> {
+        let text = |list: &[Value]| Value::from(list.to_vec()).to_string();
+        let cpus = reply::vcpus(&text(cpus)).unwrap_or_default();
+        let slots = slots.map(|slots| reply::slots(&text(slots)));
+        shape(&cpus, slots.as_deref())
+    }
 
     pub(super) fn cpu(index: u32, socket: u32, core: u32, node: Option<u32>) -> Value {
         let mut props = json!({"socket-id": socket, "core-id": core, "thread-id": 0});
@@ -281,7 +250,7 @@ mod tests {
     #[test]
     fn places_give_the_numbers_of_unplugged_vcpus() {
         let (cpus, slots) = gaps();
-        let shape = shape(&cpus, Some(&slots)).unwrap();
+        let shape = told(&cpus, Some(&slots)).unwrap();
         assert_eq!(describe(&shape), "2x2x1 0:0-1 1:2-3 plugged 0,3");
         assert!(shape.complete);
         let guest = Guest::new(shape.parts("a.qmp")).unwrap();
@@ -291,14 +260,14 @@ mod tests {
     #[test]
     fn without_places_the_gaps_are_unplugged() {
         let (cpus, _) = gaps();
-        let shape = shape(&cpus, None).unwrap();
+        let shape = told(&cpus, None).unwrap();
         assert_eq!(describe(&shape), "2x2x1 0:0-2 1:3 plugged 0,3");
         assert!(!shape.complete && Guest::new(shape.parts("a.qmp")).is_ok());
     }
 
     #[test]
     fn without_numa_there_is_one_virtual_node() {
-        let shape = shape(&[cpu(0, 0, 0, None), cpu(1, 0, 1, None)], Some(&[])).unwrap();
+        let shape = told(&[cpu(0, 0, 0, None), cpu(1, 0, 1, None)], Some(&[])).unwrap();
         assert_eq!(describe(&shape), "1x2x1 0:0-1 plugged 0-1");
         assert!(!shape.numa);
     }
@@ -306,21 +275,17 @@ mod tests {
     #[test]
     fn a_place_may_hold_several_vcpus() {
         let place = json!({"vcpus-count": 4, "props": {"core-id": 0}});
-        let thread = |index| json!({"cpu-index": index, "props": {"core-id": 0}});
-        let shape = shape(&[thread(0), thread(1)], Some(&[place])).unwrap();
+        let thread = |index| json!({"cpu-index": index, "thread-id": 9, "props": {"core-id": 0}});
+        let shape = told(&[thread(0), thread(1)], Some(&[place])).unwrap();
         assert_eq!(describe(&shape), "1x1x4 0:0-3 plugged 0-1");
     }
 
     #[rstest]
     #[case(json!([]), json!([]), "query-cpus-fast: there is no vcpu")]
-    #[case(json!([{"thread-id": 1}]), json!([]), "query-cpus-fast: {\"thread-id\":1} has no cpu-index (expected a number from 0")]
-    #[case(json!([{"cpu-index": -1}]), json!([]), "query-cpus-fast: {\"cpu-index\":-1} has no cpu-index")]
-    #[case(json!([{"cpu-index": 4_000_000_000_u32}]), json!([]), "query-cpus-fast: {\"cpu-index\":4000000000} has no cpu-index")]
-    #[case(json!([7]), json!([]), "query-cpus-fast: 7 has no cpu-index")]
-    #[case(json!([{"cpu-index": 1}, {"cpu-index": 1}]), json!([]), "query-cpus-fast: cpu-index 1 is there twice")]
-    #[case(json!([{"cpu-index": 1}]), json!([{"vcpus-count": 4_000_000_000_u32}]), "query-hotpluggable-cpus: more vcpus than")]
+    #[case(json!([{"cpu-index": 8192, "thread-id": 9}]), json!([]), "query-cpus-fast: cpu-index 8192 is none that a guest can have (expected a number from 0 to 8191)")]
+    #[case(json!([{"cpu-index": 1, "thread-id": 9}]), json!([{"vcpus-count": 4_000_000_000_u32}]), "query-hotpluggable-cpus: more vcpus than")]
     fn is_refused(#[case] cpus: Value, #[case] slots: Value, #[case] says: &str) {
-        let refused = shape(
+        let refused = told(
             cpus.as_array().unwrap(),
             slots.as_array().map(Vec::as_slice),
         )
@@ -329,10 +294,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case(json!([{"cpu-index": 0, "props": null}]), json!([null, 3, {"props": []}]), 3)]
-    #[case(json!([{"cpu-index": 0, "props": {"node-id": "x"}}]), json!([]), 1)]
+    #[case(json!([{"cpu-index": 0, "thread-id": 9, "props": null}]), json!([null, 3, {"props": []}]), 3)]
+    #[case(json!([{"cpu-index": 0, "thread-id": 9, "props": {"node-id": "x"}}]), json!([]), 1)]
     fn is_lenient(#[case] cpus: Value, #[case] slots: Value, #[case] vcpus: usize) {
-        let shape = shape(
+        let shape = told(
             cpus.as_array().unwrap(),
             slots.as_array().map(Vec::as_slice),
         )

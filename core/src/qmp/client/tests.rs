@@ -2,6 +2,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream as Std};
 use std::thread::{self, JoinHandle};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
@@ -140,12 +141,12 @@ fn a_whole_conversation_is_told_and_closed() {
         (answer.vcpus[0].tid.0, &*answer.iothreads[0].id),
         (4711, "iothread0")
     );
-    assert_eq!(answer.raw.hotpluggable, None);
+    assert_eq!(answer.slots, None);
     let answer = server
         .ask_all(LONG, Questions { hotpluggable: true })
         .unwrap();
-    assert_eq!(answer.raw.hotpluggable.unwrap()[0]["vcpus-count"], 1);
-    assert_eq!(answer.raw.cpus[0]["cpu-index"], 0);
+    assert_eq!(answer.slots.unwrap()[0].vcpus, 1);
+    assert_eq!(answer.vcpus[0].index.0, 0);
     server.thread.join().unwrap();
 }
 
@@ -194,6 +195,6 @@ fn a_machine_without_hotpluggable_cpus_is_no_failure() {
     let answer = server
         .ask_all(LONG, Questions { hotpluggable: true })
         .unwrap();
-    assert_eq!(answer.raw.hotpluggable, None);
+    assert_eq!(answer.slots, None);
     server.thread.join().unwrap();
 }
