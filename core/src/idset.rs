@@ -3,16 +3,20 @@
 
 #[cfg(feature = "schema")]
 mod schema;
+mod words;
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::cpulist;
 use crate::id::{CpuId, Id, NodeId, VcpuId};
+
+use words::Words;
 
 /// A set of host CPUs.
 pub type CpuSet = IdSet<CpuId>;
@@ -29,7 +33,7 @@ const BITS: usize = u64::BITS as usize;
 pub struct IdSet<I> {
     /// How many words of zeros would come before the first one.
     base: usize,
-    words: Box<[u64]>,
+    words: Words,
     kind: PhantomData<I>,
 }
 
@@ -43,7 +47,7 @@ impl<I: Id> IdSet<I> {
     /// A set made of words of 64 bits, the lowest ids first.
     #[must_use]
     pub fn from_words(words: Vec<u64>) -> Self {
-        Self::trimmed(0, words)
+        Self::trimmed(0, words.into_iter().collect())
     }
 
     /// The word of 64 bits that holds the ids from `64 * n` on, as bits from the lowest up.
@@ -154,7 +158,7 @@ impl<I: Id> IdSet<I> {
         let mut union = self.clone();
         if !other.is_empty() {
             union.reach(other.base, other.end() - 1);
-            for (n, word) in (other.base..).zip(&other.words) {
+            for (n, word) in (other.base..).zip(&*other.words) {
                 union.words[n - union.base] |= word;
             }
         }
@@ -171,7 +175,7 @@ impl<I: Id> IdSet<I> {
     /// Ids in this set and not in the other.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
-        let words = (self.base..).zip(&self.words);
+        let words = (self.base..).zip(&*self.words);
         let left = words.map(|(n, word)| word & !other.word(n));
         Self::trimmed(self.base, left.collect())
     }
@@ -187,7 +191,7 @@ impl<I: Id> IdSet<I> {
     /// Whether every id of this set is in the other.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {
-        let mut words = (self.base..).zip(&self.words);
+        let mut words = (self.base..).zip(&*self.words);
         words.all(|(n, word)| word & !other.word(n) == 0)
     }
 
@@ -232,19 +236,19 @@ impl<I: Id> IdSet<I> {
             true => (low, high),
             false => (low.min(self.base), high.max(self.end() - 1)),
         };
-        let mut words = vec![0; high + 1 - low];
-        for (n, word) in (self.base..).zip(&self.words) {
+        let mut words = Words::zeros(high + 1 - low);
+        for (n, word) in (self.base..).zip(&*self.words) {
             words[n - low] = *word;
         }
         self.base = low;
-        self.words = words.into();
+        self.words = words;
     }
 
     /// A set of words that begin at `base`, with what is needed of them.
-    fn trimmed(base: usize, words: Vec<u64>) -> Self {
+    fn trimmed(base: usize, words: Words) -> Self {
         let mut set = Self {
             base,
-            words: words.into(),
+            words,
             kind: PhantomData,
         };
         set.trim();
@@ -301,7 +305,7 @@ impl<I> Default for IdSet<I> {
     fn default() -> Self {
         Self {
             base: 0,
-            words: Box::default(),
+            words: Words::default(),
             kind: PhantomData,
         }
     }
@@ -378,8 +382,22 @@ impl<I: Id> Serialize for IdSet<I> {
 
 impl<'de, I: Id> Deserialize<'de> for IdSet<I> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(List(PhantomData))
+    }
+}
+
+/// Reads a list where it stands.
+struct List<I>(PhantomData<I>);
+
+impl<I: Id> Visitor<'_> for List<I> {
+    type Value = IdSet<I>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of ids (\"0-3,16-19\")")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

@@ -45,8 +45,6 @@ pub(crate) fn refresh(
     threads.vcpus.retain(|vcpu| planned(vcpu.index));
     let plan = again(&entry.plan, &entry.guest);
     let mut changed = entry.clone();
-    let tasks = keeper.look_at(threads.process)?;
-    let told = (&threads, tasks);
-    let (report, _) = keeper.carry_out(&mut changed, Some(entry), &plan, told, settled)?;
+    let (report, _) = keeper.carry_out(&mut changed, Some(entry), &plan, &threads, settled)?;
     Ok(report)
 }

@@ -1,13 +1,15 @@
 //! A node whose lock is held: what is planned and set here, nobody else plans or sets at the same time.
 
-use numapin_core::apply::{Affinity, Scene, affinity};
+use numapin_core::apply::{Affinity, GuestThreads, Scene, affinity};
 use numapin_core::claims::ledger::{self, Entry, EntryState};
 use numapin_core::claims::live::{LiveGuest, LiveThread, Own};
 use numapin_core::claims::{Claims, Lock, node};
 use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
+use numapin_core::placement::Plan;
 use numapin_core::process::Task;
 use numapin_core::reconcile::{Around, Now, Outcome, reconcile};
+use numapin_core::sorted;
 use numapin_core::thread::{Process, Target};
 
 use super::How;
@@ -26,7 +28,7 @@ pub(crate) struct Keeper<'a> {
 
 impl<'a> Keeper<'a> {
     /// Waits for the lock, removes entries whose process is gone, and looks at the node. The threads of the process `own` are
-    /// left to [`Keeper::look_at`].
+    /// left to [`Keeper::carry_out`].
     ///
     /// # Errors
     /// Another process holds the lock beyond `wait`, or the node can't be read.
@@ -71,14 +73,29 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The threads of a guest whose masks are to be set: looked at once.
+    /// The tasks of a guest whose masks are to be set, as far as they must be looked at: where none was set before, not those
+    /// that QEMU told, and the others only if the plan has masks for them.
     ///
     /// # Errors
     /// A file of a thread can't be understood.
-    pub(crate) fn look_at(&mut self, process: Process) -> Result<Vec<Task>, Fault> {
-        let tasks = self.scene(&self.node.host).look().tasks(process.pid)?;
-        self.node.live.see(process.pid, &tasks);
-        Ok(tasks)
+    pub(super) fn look_at(
+        &self,
+        threads: &GuestThreads,
+        plan: &Plan,
+        is_new: bool,
+    ) -> Result<Vec<Task>, Fault> {
+        let look = self.scene(&self.node.host).look();
+        let pid = threads.process.pid;
+        let Some(iothreads) = threads.iothreads.as_ref().filter(|_| is_new) else {
+            return Ok(look.tasks(pid)?);
+        };
+        if plan.threads.emulator.is_none() && plan.threads.vhost.is_none() {
+            return Ok(Vec::new());
+        }
+        let iothreads = iothreads.iter().map(|iothread| iothread.tid);
+        let vcpus = threads.vcpus.iter().map(|vcpu| vcpu.tid);
+        let told = sorted::set(vcpus.chain(iothreads));
+        Ok(look.tasks_beside(pid, &told)?)
     }
 
     /// The masks that were found before the first time: those of an entry that holds are numapin's no more, as far as they
@@ -186,6 +203,7 @@ pub(crate) fn outcome_of(
             let thread = |task: &Task| LiveThread {
                 tid: task.tid,
                 comm: task.comm.clone(),
+                told: None,
                 mask: task.mask.clone(),
             };
             workers.map(thread).collect()

@@ -144,7 +144,6 @@ pub(crate) fn pin(
     } = loaded;
     let process = threads.process;
     keeper.node.allow(guest.vmid, Some(process.pid))?;
-    let tasks = keeper.look_at(process)?;
     let claims = keeper.node.claims(&guest, Some(process));
     let before = keeper.node.entry(guest.vmid, Some(process)).cloned();
 
@@ -204,8 +203,7 @@ pub(crate) fn pin(
     entry.process = Some(process);
     entry.promised_kib.clear();
     entry.found = keeper.found(before.as_ref())?;
-    let told = (threads, tasks);
-    let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, told, true)?;
+    let (report, outcome) = keeper.carry_out(&mut entry, before.as_ref(), &plan, threads, true)?;
     if is_kept {
         notes.extend(outcome.notes.iter().map(ToString::to_string));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use numapin_core::apply::{ApplyError, GuestThreads, Transaction, Wishes, affinity};
+use numapin_core::apply::{ApplyError, GuestThreads, Seen, Transaction, Wishes, affinity};
 use numapin_core::claims::ledger::Entry;
 use numapin_core::claims::recorded::{self, RecordedError};
 use numapin_core::host::Host;
@@ -19,8 +19,7 @@ use crate::fault::Fault;
 use crate::load::Node;
 
 impl Keeper<'_> {
-    /// Lets the threads that QEMU told have what the plan of an entry wants of them now, and records it. `tasks` are those of
-    /// the process, looked at under this lock.
+    /// Lets the threads that QEMU told have what the plan of an entry wants of them now, and records it.
     ///
     /// # Errors
     /// As [`Keeper::set`]; or the threads are not those of the plan.
@@ -29,7 +28,7 @@ impl Keeper<'_> {
         entry: &mut Entry,
         before: Option<&Entry>,
         plan: &Plan,
-        (threads, mut tasks): (&GuestThreads, Vec<Task>),
+        threads: &GuestThreads,
         settled: bool,
     ) -> Result<(Report, Outcome), Fault> {
         let process = threads.process;
@@ -43,14 +42,22 @@ impl Keeper<'_> {
             Some(_) => self.node.workers(process.pid)?,
             None => &[],
         };
+        let is_new = entry.found.is_empty();
+        let mut tasks = self.look_at(threads, plan, is_new)?;
         let wishes = threads.wishes(plan, &tasks, workers)?;
         // What a new plan leaves alone gets back what it had.
         let left = left_alone(entry, &wishes, &tasks);
         tasks.extend_from_slice(workers);
         let host = self.host_for(entry)?;
         let scene = self.scene(&host);
-        let mut transaction = Transaction::prepare(scene, &entry.guest, process, wishes, &tasks)?;
-        entry.remember(&transaction.targets());
+        let seen = match is_new {
+            true => Seen::New(&tasks),
+            false => Seen::Before(&tasks),
+        };
+        let mut transaction = Transaction::prepare(scene, &entry.guest, process, wishes, seen)?;
+        let targets = transaction.targets();
+        self.node.live.see(process.pid, &tasks, &targets);
+        entry.remember(&targets);
         let outcome = self.outcome(entry, settled)?;
         let wanted = Wanted::of(&outcome);
         transaction.adjust(|wish| wanted.adjust(wish));
@@ -72,7 +79,8 @@ impl Keeper<'_> {
         let host = self.host_for(entry)?;
         let process = running(entry)?;
         let scene = self.scene(&host);
-        let transaction = Transaction::prepare(scene, &entry.guest, process, wishes, &[])?;
+        let seen = Seen::Before(&[]);
+        let transaction = Transaction::prepare(scene, &entry.guest, process, wishes, seen)?;
         self.set_prepared(entry, before, &host, transaction)
     }
 

@@ -168,6 +168,7 @@ impl Eyes {
             thread: LiveThread {
                 tid: task.tid,
                 comm: task.comm,
+                told: None,
                 mask: task.mask,
             },
         };

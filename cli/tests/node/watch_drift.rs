@@ -66,7 +66,7 @@ fn a_plugged_vcpu_gets_its_planned_cpu_and_nobody_moves() {
     let three = node.vcpus(&mock);
     assert!(three.starts_with(&two) && !three.contains('-'), "{three}");
     let entry = node.read("run/numapin/100.json");
-    assert!(entry.contains("\"plugged\": \"0-2\""), "{entry}");
+    assert!(entry.contains("\"plugged\":\"0-2\""), "{entry}");
     assert_eq!(watched.told(60), "");
     // A vCPU that goes holds its CPU no longer; one whose thread was replaced is pinned again.
     mock.unplug_vcpu(2).unwrap();

@@ -246,7 +246,7 @@ fn hook_and_watch_agree_whoever_comes_first() {
     let masks = node.vcpus(&guest);
     for mask in masks.split(' ') {
         assert!(
-            planned.contains(&format!("\"cpus\": \"{mask}\"")),
+            planned.contains(&format!("\"cpus\":\"{mask}\"")),
             "{masks} {planned}"
         );
     }

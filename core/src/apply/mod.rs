@@ -27,7 +27,7 @@ pub use captured::Captured;
 pub use error::{AffinityError, ApplyError, Undone};
 pub use linux::Linux;
 pub use threads::GuestThreads;
-pub use transaction::{Scene, Transaction};
+pub use transaction::{Scene, Seen, Transaction};
 pub use wishes::{Found, Wishes, wishes};
 
 /// Affinity of threads: the kernel's, or that of the simulated kernel of a captured root.

@@ -6,7 +6,7 @@ use super::{AffinityError, Target, Wish};
 use crate::host::Host;
 use crate::id::CpuId;
 use crate::idset::CpuSet;
-use crate::process::{self, Process, Task};
+use crate::process::{self, Process, Sighting};
 use crate::report::{Narrowed, State, ThreadReport};
 
 /// Every number up to this one is in the mask that stands for all CPUs; beyond the kernel's own limit on x86 (8,192).
@@ -26,13 +26,13 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) fn found(host: &Host, wish: Wish, task: Task) -> Self {
+    pub(super) fn found(host: &Host, wish: Wish, sighting: Sighting) -> Self {
         let target = Target {
             kind: wish.kind.clone(),
             thread: wish.thread,
-            start_time: task.start_time,
-            unpinned: is_unpinned(host, &task.mask),
-            found: task.mask,
+            started_by: sighting.started_by,
+            unpinned: is_unpinned(host, &sighting.mask),
+            found: sighting.mask,
             wanted: wish.cpus.clone(),
         };
         Self {
@@ -162,7 +162,7 @@ fn still_there(
     if thread.pid != process.pid {
         let started = process::task_start(scene.root, thread.pid, thread.tid);
         let started = started.map_err(|e| e.to_string())?;
-        return Ok(started == Some(target.start_time));
+        return Ok(started.is_some_and(|started| target.is_what_started(started)));
     }
     Ok(scene.affinity.is_there(thread))
 }

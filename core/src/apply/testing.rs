@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, spawn};
 
 use tempfile::TempDir;
 
-use super::transaction::{Scene, Transaction};
+use super::transaction::{Scene, Seen, Transaction};
 use super::{Affinity, AffinityError, Thread, Wish, Wishes, affinity};
 use crate::guest::GuestName;
 use crate::host::{Cpu, Host};
@@ -125,7 +125,7 @@ impl Machine {
             list,
             notes: Vec::new(),
         };
-        Transaction::prepare(self.scene(), &name(), process(), wishes, &[])
+        Transaction::prepare(self.scene(), &name(), process(), wishes, Seen::Before(&[]))
     }
 }
 

@@ -143,34 +143,24 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use serde_json::Value;
-
     use super::*;
     use crate::apply::testing::{Machine, PID, process, stat, write};
     use crate::id::VcpuId;
-    use crate::qmp::{QmpErrorKind, Raw};
+    use crate::qmp::{Place, QmpErrorKind};
 
     fn answer(peer: i32, tid: i32) -> Answer {
         let vcpu = Vcpu {
             index: VcpuId(0),
             tid: Tid(tid),
             node: None,
-            socket: None,
-            die: None,
-            core: None,
-            thread: None,
-        };
-        let raw = Raw {
-            cpus: Value::Null,
-            iothreads: Value::Null,
-            hotpluggable: None,
+            place: Place::default(),
         };
         Answer {
             peer: Some(Pid(peer)),
             version: None,
             vcpus: vec![vcpu],
             iothreads: vec![],
-            raw,
+            slots: None,
         }
     }
 

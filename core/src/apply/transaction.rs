@@ -7,7 +7,7 @@ use super::{Affinity, ApplyError, Target, Thread, Wish, Wishes};
 use crate::guest::GuestName;
 use crate::host::Host;
 use crate::idset::VcpuSet;
-use crate::process::{self, Look, Process, ProcessError, Task, ThreadKind};
+use crate::process::{self, Look, Process, ProcessError, Sighting, Sights, Task, ThreadKind};
 use crate::report::{Report, ReportNote, SCHEMA, State};
 use crate::root::Root;
 use crate::sorted;
@@ -31,6 +31,15 @@ impl<'a> Scene<'a> {
     }
 }
 
+/// Threads that were looked at just now, and are not looked at again. All others are.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// Masks may have been set before: with its start a thread is known again.
+    Before(&'a [Task]),
+    /// None was ever set: of the others it is enough that they are there ([`Look::sights`]).
+    New(&'a [Task]),
+}
+
 /// Masks that are to be set together. Made by [`Transaction::prepare`] or [`Transaction::undo`], which change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transaction {
@@ -44,8 +53,7 @@ pub struct Transaction {
 impl Transaction {
     /// Looks at every thread: it must be of the process. Records its mask. Nothing is changed.
     ///
-    /// A thread that is nowhere has ended, which is no failure; one that is elsewhere is foreign. Threads that were looked at
-    /// just now (`seen`) are not looked at again.
+    /// A thread that is nowhere has ended, which is no failure; one that is elsewhere is foreign.
     ///
     /// # Errors
     /// A foreign thread, or a file of /proc that can't be understood.
@@ -54,16 +62,16 @@ impl Transaction {
         guest: &GuestName,
         process: Process,
         wishes: Wishes,
-        seen: &[Task],
+        seen: Seen<'_>,
     ) -> Result<Self, ApplyError> {
         let alive = process::process(scene.root, process.pid)? == Some(process);
-        let seen = Seen::of(scene, seen);
+        let eyes = Eyes::of(scene, seen)?;
         let mut steps = Vec::with_capacity(wishes.list.len());
         let mut lost = None;
         for wish in wishes.list {
             let thread = wish.thread;
-            match seen.task(thread)? {
-                Some(task) if alive => steps.push(Step::found(scene.host, wish, task)),
+            match eyes.sight(thread)? {
+                Some(sighting) if alive => steps.push(Step::found(scene.host, wish, sighting)),
                 _ if alive && elsewhere(scene.root, thread)? => {
                     return Err(foreign(&wish, process));
                 }
@@ -100,7 +108,7 @@ impl Transaction {
         seen: &[Task],
     ) -> Result<Self, ApplyError> {
         let alive = process::process(scene.root, process.pid)? == Some(process);
-        let seen = Seen::of(scene, seen);
+        let eyes = Eyes::of(scene, Seen::Before(seen))?;
         let mut steps = Vec::with_capacity(recorded.len());
         for target in recorded {
             let wish = Wish {
@@ -109,12 +117,12 @@ impl Transaction {
                 cpus: target.found.clone(),
             };
             let release = target.unpinned.then(|| way_back(scene.host, target));
-            let task = seen.task(target.thread)?;
-            let same = task.filter(|task| alive && task.start_time == target.start_time);
-            steps.push(match same {
-                Some(task) => Step {
+            let sighting = eyes.sight(target.thread)?;
+            let same = sighting.filter(|sighting| target.is_what_started(sighting.started_by));
+            steps.push(match same.filter(|_| alive) {
+                Some(sighting) => Step {
                     release,
-                    ..Step::found(scene.host, wish, task)
+                    ..Step::found(scene.host, wish, sighting)
                 },
                 None => Step::ended(wish),
             });
@@ -223,27 +231,36 @@ impl Transaction {
 }
 
 /// Threads that were looked at; the others are when they are asked for.
-struct Seen<'a> {
+struct Eyes<'a> {
     look: Look<'a>,
     tasks: BTreeMap<Thread, &'a Task>,
+    /// How the others are looked at where none was ever set.
+    new: Option<Sights<'a>>,
 }
 
-impl<'a> Seen<'a> {
-    fn of(scene: Scene<'a>, tasks: &'a [Task]) -> Self {
+impl<'a> Eyes<'a> {
+    fn of(scene: Scene<'a>, seen: Seen<'a>) -> Result<Self, ProcessError> {
+        let look = scene.look();
+        let (tasks, new) = match seen {
+            Seen::Before(tasks) => (tasks, None),
+            Seen::New(tasks) => (tasks, Some(look.sights()?)),
+        };
         let thread = |task: &'a Task| {
             let Task { pid, tid, .. } = *task;
             (Thread { pid, tid }, task)
         };
-        Self {
-            look: scene.look(),
+        Ok(Self {
+            look,
             tasks: sorted::map(tasks.iter().map(thread)),
-        }
+            new,
+        })
     }
 
-    fn task(&self, thread: Thread) -> Result<Option<Task>, ProcessError> {
-        match self.tasks.get(&thread) {
-            Some(task) => Ok(Some((*task).clone())),
-            None => self.look.task(thread.pid, thread.tid),
+    fn sight(&self, thread: Thread) -> Result<Option<Sighting>, ProcessError> {
+        match (self.tasks.get(&thread), &self.new) {
+            (Some(task), _) => Ok(Some((*task).clone().into())),
+            (None, Some(sights)) => sights.sight(thread),
+            (None, None) => self.look.sighting(thread),
         }
     }
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::guest::Guest;
 use crate::host::{Cpu, Host};
-use crate::id::{CpuId, L3Id, NodeId, VnodeId};
+use crate::id::{CpuId, L3Id, NodeId, VcpuId, VnodeId};
 use crate::idset::{CpuSet, NodeSet, VcpuSet};
 use crate::placement::{PlacedNode, PlacedVcpu, Plan, ThreadMasks, usable};
 use crate::policy::{Mode, Overlap, Place, Policy, Smt};
@@ -50,7 +50,7 @@ pub struct KeptNode {
 }
 
 /// Where a vCPU went.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KeptVcpu {
     /// Which one, with its host nodes and mask.
@@ -70,6 +70,30 @@ pub struct SpareThreads {
     pub iothreads: bool,
     /// Vhost workers.
     pub vhost: bool,
+}
+
+/// Read field by field, as [`Target`](crate::thread::Target) is.
+impl<'de> Deserialize<'de> for KeptVcpu {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Flat {
+            vcpu: VcpuId,
+            virtual_node: VnodeId,
+            host_nodes: NodeSet,
+            cpus: CpuSet,
+            claims: CpuSet,
+        }
+        let flat = Flat::deserialize(deserializer)?;
+        Ok(Self {
+            placed: PlacedVcpu {
+                vcpu: flat.vcpu,
+                virtual_node: flat.virtual_node,
+                host_nodes: flat.host_nodes,
+                cpus: flat.cpus,
+            },
+            claims: flat.claims,
+        })
+    }
 }
 
 impl KeptPlan {
@@ -126,8 +150,11 @@ impl KeptPlan {
 
     /// What a vCPU got.
     #[must_use]
-    pub fn vcpu(&self, vcpu: crate::id::VcpuId) -> Option<&KeptVcpu> {
-        self.vcpus.iter().find(|kept| kept.placed.vcpu == vcpu)
+    pub fn vcpu(&self, vcpu: VcpuId) -> Option<&KeptVcpu> {
+        // As a rule the list is in order and whole.
+        let there = self.vcpus.get(vcpu.0 as usize);
+        let there = there.filter(|kept| kept.placed.vcpu == vcpu);
+        there.or_else(|| self.vcpus.iter().find(|kept| kept.placed.vcpu == vcpu))
     }
 
     /// The virtual node of that number.

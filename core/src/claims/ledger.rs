@@ -174,8 +174,7 @@ pub fn read(root: &Root) -> Result<Entries, LedgerError> {
 /// The file can't be written, or is of a newer numapin, which alone knows the way back; then the old one is as it was.
 pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     let path = path(lock.dir(), entry);
-    must_not_be_newer(lock, &path, entry)?;
-    let existed = path.symlink_metadata().is_ok();
+    let existed = must_not_be_newer(lock, &path)?;
     file::write(lock, &path, &entry.to_text())?;
     Ok(existed)
 }
@@ -186,7 +185,7 @@ pub fn write(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
 /// The file can't be removed, or is of a newer numapin.
 pub fn remove(lock: &Lock, entry: &Entry) -> Result<bool, LedgerError> {
     let path = path(lock.dir(), entry);
-    must_not_be_newer(lock, &path, entry)?;
+    must_not_be_newer(lock, &path)?;
     file::remove(lock, &path)
 }
 
@@ -295,14 +294,20 @@ impl Entries {
     }
 }
 
-/// What a newer numapin kept is the only way back from what it set, and only it can read it.
-fn must_not_be_newer(lock: &Lock, path: &Path, entry: &Entry) -> Result<(), LedgerError> {
-    match file::read(path, file::owner(lock.root())) {
-        Ok(Some(text)) => match Entry::parse(path, &entry.stem(), &text) {
-            Err(newer @ LedgerError::Newer { .. }) => Err(newer),
-            _ => Ok(()),
-        },
-        _ => Ok(()),
+/// What a newer numapin kept is the only way back from what it set, and only it can read it. Whether there is a file at all.
+fn must_not_be_newer(lock: &Lock, path: &Path) -> Result<bool, LedgerError> {
+    let text = match file::read(path, file::owner(lock.root())) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(false),
+        // Whatever it is, it is no entry.
+        Err(_) => return Ok(true),
+    };
+    match entry::version(&text) {
+        Ok(found) if found > u64::from(SCHEMA) => Err(LedgerError::Newer {
+            file: path.to_owned(),
+            found,
+        }),
+        _ => Ok(true),
     }
 }
 

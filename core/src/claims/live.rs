@@ -67,8 +67,10 @@ pub struct LiveGuest {
 pub struct LiveThread {
     /// Which one.
     pub tid: Tid,
-    /// Its name, cut by the kernel at 15 characters.
+    /// Its name, cut by the kernel at 15 characters; empty where QMP told what it is, and it was not looked at.
     pub comm: String,
+    /// The vCPU that it runs by QMP's word, which goes before the name; `None` where QMP was not asked.
+    pub told: Option<VcpuId>,
     /// Its mask, with the CPUs that are offline where there are any.
     pub mask: CpuSet,
 }
@@ -206,9 +208,12 @@ impl LiveGuest {
 }
 
 impl LiveThread {
-    /// The vCPU that its name tells.
+    /// The vCPU that QMP or its name tells.
     #[must_use]
     pub fn vcpu(&self) -> Option<VcpuId> {
+        if self.told.is_some() {
+            return self.told;
+        }
         let rest = self.comm.strip_prefix("CPU ")?;
         let (number, _) = rest.split_once('/')?;
         number.parse().ok().map(VcpuId)

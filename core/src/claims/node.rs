@@ -152,6 +152,7 @@ mod tests {
         let thread = |(tid, (n, mask)): (i32, (usize, &&str))| live::LiveThread {
             tid: Tid(tid),
             comm: format!("CPU {n}/KVM"),
+            told: None,
             mask: set(mask),
         };
         LiveGuest {

@@ -102,7 +102,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::apply::{Affinity, AffinityError, Wishes, affinity};
+    use crate::apply::{Affinity, AffinityError, Seen, Wishes, affinity};
     use crate::claims::ledger::tests::{entry, machine};
     use crate::host::{Cpu, Host};
     use crate::id::{CoreId, CpuId, Pid, Tid, VcpuId, Vmid};
@@ -183,7 +183,7 @@ mod tests {
     fn prepared(scene: Scene<'_>) -> Transaction {
         let entry = running();
         let process = entry.process.unwrap();
-        Transaction::prepare(scene, &entry.guest, process, wishes(), &[]).unwrap()
+        Transaction::prepare(scene, &entry.guest, process, wishes(), Seen::Before(&[])).unwrap()
     }
 
     fn wishes() -> Wishes {

@@ -1,6 +1,8 @@
 //! How threads are looked at: their masks from files, or from the system call where it says the same.
 
-use super::{ProcessError, Task, Wrong, numbers, parse_stat};
+use std::collections::BTreeSet;
+
+use super::{ProcessError, Task, Wrong, numbers, parse_stat, uptime};
 use crate::apply::{Affinity, AffinityError};
 use crate::cpulist;
 use crate::host::Host;
@@ -15,6 +17,51 @@ pub struct Look<'a> {
     root: &'a Root,
     /// What tells masks in place of the files.
     calls: Option<&'a dyn Affinity>,
+}
+
+/// What a transaction must know of a thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// When it had started, in clock ticks since the host's boot (see [`Target::started_by`](crate::thread::Target)).
+    pub started_by: u64,
+    /// Its mask.
+    pub mask: CpuSet,
+}
+
+impl From<Task> for Sighting {
+    fn from(task: Task) -> Self {
+        Self {
+            started_by: task.start_time,
+            mask: task.mask,
+        }
+    }
+}
+
+/// Looks at threads that were never set before ([`Look::sights`]).
+#[derive(Clone, Copy)]
+pub struct Sights<'a> {
+    look: Look<'a>,
+    now: Option<u64>,
+}
+
+impl Sights<'_> {
+    /// A thread of a process; `None` where the process has no such thread.
+    ///
+    /// # Errors
+    /// As [`Look::task`].
+    pub fn sight(&self, thread: Thread) -> Result<Option<Sighting>, ProcessError> {
+        let look = &self.look;
+        match (look.calls, self.now) {
+            (Some(affinity), Some(started_by)) => {
+                if !affinity.is_there(thread) {
+                    return Ok(None);
+                }
+                let mask = look.mask(thread)?;
+                Ok(mask.map(|mask| Sighting { started_by, mask }))
+            }
+            _ => look.sighting(thread),
+        }
+    }
 }
 
 impl<'a> Look<'a> {
@@ -54,13 +101,37 @@ impl<'a> Look<'a> {
     /// # Errors
     /// A file of a thread that lives can't be read or understood.
     pub fn tasks(&self, pid: Pid) -> Result<Vec<Task>, ProcessError> {
+        self.tasks_beside(pid, &BTreeSet::new())
+    }
+
+    /// The threads of a process but for these, ascending by number.
+    ///
+    /// # Errors
+    /// A file of one of them that lives can't be read or understood.
+    pub fn tasks_beside(&self, pid: Pid, told: &BTreeSet<Tid>) -> Result<Vec<Task>, ProcessError> {
         let dir = self.root.proc().join(pid.to_string()).join("task");
         let mut reader = Reader::of_tasks(&dir);
         let mut tasks = Vec::new();
-        for tid in numbers(&dir)? {
-            tasks.extend(self.read(&mut reader, pid, Tid(tid))?);
+        for tid in numbers(&dir)?.into_iter().map(Tid) {
+            if !told.contains(&tid) {
+                tasks.extend(self.read(&mut reader, pid, tid)?);
+            }
         }
         Ok(tasks)
+    }
+
+    /// How threads are looked at that were never set before: that each is there is all there is to know of it, beside its mask.
+    /// Its start is a file, which costs more than all else that pinning does to a thread; where masks come from the system call,
+    /// the moment before it was seen stands for it. Only what QMP told before that moment is looked at so.
+    ///
+    /// # Errors
+    /// The moment can't be told.
+    pub fn sights(&self) -> Result<Sights<'a>, ProcessError> {
+        let now = match self.asks() {
+            true => uptime(self.root)?,
+            false => None,
+        };
+        Ok(Sights { look: *self, now })
     }
 
     /// One thread of a process; `None` where the process has no such thread.
@@ -70,6 +141,15 @@ impl<'a> Look<'a> {
     pub fn task(&self, pid: Pid, tid: Tid) -> Result<Option<Task>, ProcessError> {
         let dir = self.root.proc().join(pid.to_string()).join("task");
         self.read(&mut Reader::below(&dir), pid, tid)
+    }
+
+    /// What a transaction must know of a thread, with its start; `None` where the process has no such thread.
+    ///
+    /// # Errors
+    /// As [`Look::task`].
+    pub fn sighting(&self, thread: Thread) -> Result<Option<Sighting>, ProcessError> {
+        let task = self.task(thread.pid, thread.tid)?;
+        Ok(task.map(Sighting::from))
     }
 
     /// The mask of a thread; `None` where it is gone.

@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 pub use crate::thread::{Process, ThreadKind};
 pub use kind::{Named, classify, named_vcpus};
-pub use look::Look;
+pub use look::{Look, Sighting, Sights};
 pub use pidfile::{RunningGuest, guest_process, guests};
 
 use crate::id::{Pid, Tid, Vmid};
@@ -244,6 +244,31 @@ fn stat(dir: &Path) -> Result<Option<Stat>, ProcessError> {
         return Ok(None);
     };
     parse_stat(&text).map(Some).map_err(|wrong| wrong.of(&file))
+}
+
+/// For how long the host has been up, in the ticks in which `stat` tells when a thread started: `USER_HZ`, which is 100 on all
+/// architectures that run QEMU guests. Both count the time that the host slept (`uptime_proc_show` of `fs/proc/uptime.c`).
+fn uptime(root: &Root) -> Result<Option<u64>, ProcessError> {
+    let file = root.proc().join("uptime");
+    let Some(text) = read_text(&file)? else {
+        return Ok(None);
+    };
+    let parse = || {
+        let (seconds, rest) = text.split_once('.')?;
+        let (hundredths, _) = rest.split_once(' ')?;
+        let seconds: u64 = seconds.parse().ok()?;
+        let hundredths: u64 = hundredths.parse().ok().filter(|n| *n < 100)?;
+        seconds.checked_mul(100)?.checked_add(hundredths)
+    };
+    match parse() {
+        Some(ticks) => Ok(Some(ticks)),
+        None => Err(Wrong {
+            line: 1,
+            value: text.chars().take(80).collect(),
+            expected: "uptime in seconds (\"12345.67 2345.60\")",
+        }
+        .of(&file)),
+    }
 }
 
 fn parse_stat(text: &str) -> Result<Stat, Wrong> {

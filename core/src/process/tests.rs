@@ -124,6 +124,29 @@ fn vhost_kernel_threads_belong_to_the_process_they_are_named_after() {
     assert_eq!(tids, [(99, 99), (900, 900)]);
 }
 
+#[rstest]
+#[case::as_the_kernel_writes_it("15247.48 6880.62\n", Ok(1_524_748))]
+#[case::just_booted("0.03 0.00\n", Ok(3))]
+#[case::no_fraction("15247 6880\n", Err("\"15247 6880\\n\""))]
+#[case::more_digits("1.480 6.62\n", Err("\"1.480 6.62\\n\""))]
+#[case::empty("", Err("\"\""))]
+fn the_uptime_is_told_in_ticks(#[case] text: &str, #[case] expected: Result<u64, &str>) {
+    let (dir, root) = tree(STAT, STATUS);
+    assert_eq!(uptime(&root).unwrap(), None);
+    fs::write(dir.path().join("proc/uptime"), text).unwrap();
+    match (uptime(&root), expected) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, Some(expected)),
+        (Err(found), Err(value)) => assert_eq!(
+            found.to_string(),
+            format!(
+                "{}/proc/uptime:1: {value} is no uptime in seconds (\"12345.67 2345.60\")",
+                dir.path().display()
+            )
+        ),
+        (found, expected) => panic!("{found:?}, not {expected:?}"),
+    }
+}
+
 #[test]
 fn a_liar_is_no_kernel_thread_on_this_machine() {
     let pid = Pid(std::process::id().cast_signed());

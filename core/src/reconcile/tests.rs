@@ -85,6 +85,7 @@ impl World {
         let thread = |(comm, tid)| LiveThread {
             tid: Tid(tid),
             comm,
+            told: None,
             mask: set("0-15"),
         };
         Self {
@@ -146,7 +147,7 @@ impl World {
             let target = Target {
                 kind: wish.kind.clone(),
                 thread: wish.thread,
-                start_time: 1,
+                started_by: 1,
                 found: thread.mask.clone(),
                 unpinned: false,
                 wanted: wish.cpus.clone(),
@@ -284,6 +285,7 @@ fn other_threads_have_their_masks_and_spare_ones_give_way() {
     let thread = |tid, comm: &str| LiveThread {
         tid: Tid(tid),
         comm: comm.into(),
+        told: None,
         mask: set("0-15"),
     };
     world.live.threads.extend([
@@ -301,7 +303,7 @@ fn other_threads_have_their_masks_and_spare_ones_give_way() {
             pid: Pid(4000),
             tid: Tid(4103),
         },
-        start_time: 1,
+        started_by: 1,
         found: set("0-15"),
         unpinned: true,
         wanted: set("0-15"),
@@ -355,6 +357,7 @@ fn an_iothread_that_is_kept_is_not_taken_for_one_of_qemus_own() {
     world.live.threads.push(LiveThread {
         tid: Tid(4103),
         comm: "kvm".into(),
+        told: None,
         mask: set("0-15"),
     });
     let iothread = (Tid(4103), "iothread-scsi0".to_owned());

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::{Errno, read};
 
 use super::{FileError, is_absent, read_names};
@@ -100,6 +100,13 @@ impl Reader {
             Way::Absent => Ok(None),
             Way::Path | Way::Held(_) => read_names(self.path()),
         }
+    }
+
+    /// Whether a file or directory has so many links; not where that can't be told.
+    pub fn has_links(&mut self, name: fmt::Arguments<'_>, count: u32) -> bool {
+        self.go_to(name);
+        let found = statat(CWD, &self.path[..], AtFlags::empty());
+        found.is_ok_and(|found| i64::try_from(found.st_nlink) == Ok(count.into()))
     }
 
     /// The directory.
@@ -232,6 +239,17 @@ mod tests {
         }
         let mut reader = of(&dir.path().join("nothing"));
         assert_eq!(reader.names(format_args!("cpu0")).unwrap(), None);
+    }
+
+    #[test]
+    fn links_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("one"), "").unwrap();
+        fs::hard_link(dir.path().join("one"), dir.path().join("two")).unwrap();
+        let mut reader = Reader::below(dir.path());
+        assert!(reader.has_links(format_args!("one"), 2));
+        assert!(!reader.has_links(format_args!("one"), 3));
+        assert!(!reader.has_links(format_args!("three"), 0));
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn masks_found_are_known_before_the_first_is_set() {
                 t.thread.tid.0,
                 t.found.to_string(),
                 t.unpinned,
-                t.start_time,
+                t.started_by,
             )
         })
         .collect();

@@ -140,15 +140,16 @@ impl Entry {
     /// thread had.
     pub fn remember(&mut self, targets: &[Target]) {
         let main = self.main();
+        let found = std::mem::take(&mut self.found).into_iter();
+        let mut found = sorted::map(found.map(|known| (known.thread, known)));
         for target in targets {
-            let same = |known: &&mut Target| is_same(known, target.thread, target.start_time);
-            if let Some(known) = self.found.iter_mut().find(same) {
+            if let Some(known) = found.get_mut(&target.thread)
+                && known.is_what_started(target.started_by)
+            {
                 known.kind = target.kind.clone();
                 known.wanted = target.wanted.clone();
                 continue;
             }
-            // A number that is used again is another thread.
-            self.found.retain(|known| known.thread != target.thread);
             let mut target = target.clone();
             if let Some(main) = &main
                 && inherits(main, &target.found)
@@ -156,9 +157,10 @@ impl Entry {
                 target.found = main.found.clone();
                 target.unpinned = main.unpinned;
             }
-            self.found.push(target);
+            // A number that is used again is another thread.
+            found.insert(target.thread, target);
         }
-        sorted::sort_by_key(&mut self.found, |target| target.thread);
+        self.found = found.into_values().collect();
     }
 
     /// Each thread of the process that is to have another mask again: those that were remembered and live, and those that
@@ -167,23 +169,25 @@ impl Entry {
     pub fn way_back(&self, tasks: &[Task]) -> Vec<Target> {
         let main = self.main();
         let process = self.process.map(|process| process.pid);
+        let started = sorted::map(tasks.iter().map(|task| (thread(task), task.start_time)));
         let lives = |known: &&Target| {
-            let same = |task: &Task| is_same(known, thread(task), task.start_time);
+            let started = started.get(&known.thread);
             // Vhost workers of the kernel are no tasks of the process.
-            Some(known.thread.pid) != process || tasks.iter().any(same)
+            Some(known.thread.pid) != process
+                || started.is_some_and(|at| known.is_what_started(*at))
         };
         let mut back: Vec<Target> = self.found.iter().filter(lives).cloned().collect();
+        let known = sorted::set(back.iter().map(|target| target.thread));
         for task in tasks {
-            let known = |target: &Target| is_same(target, thread(task), task.start_time);
             if let Some(main) = main.as_ref().filter(|main| inherits(main, &task.mask))
-                && !self.found.iter().any(known)
+                && !known.contains(&thread(task))
             {
                 back.push(Target {
                     kind: ThreadKind::Emulator {
                         name: task.comm.clone(),
                     },
                     thread: thread(task),
-                    start_time: task.start_time,
+                    started_by: task.start_time,
                     found: main.found.clone(),
                     unpinned: main.unpinned,
                     wanted: task.mask.clone(),
@@ -202,8 +206,8 @@ impl Entry {
     /// The text of its file.
     #[must_use]
     pub fn to_text(&self) -> String {
-        // Numbers, texts and lists: nothing of it can't be written.
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        // Numbers, texts and lists: nothing of it can't be written. On one line: read and written at each pinning.
+        let mut text = serde_json::to_string(self).unwrap_or_default();
         text.push('\n');
         text
     }
@@ -229,7 +233,7 @@ impl Entry {
         // Of a newer version nothing else is known; one that can't be read may be one.
         let version = match &entry {
             Ok(entry) => u64::from(entry.schema),
-            Err(_) => serde_json::from_str::<Version>(text).map_err(bad)?.schema,
+            Err(_) => version(text).map_err(bad)?,
         };
         if version > u64::from(SCHEMA) {
             return Err(LedgerError::Newer {
@@ -257,9 +261,13 @@ impl Entry {
     }
 }
 
-#[derive(Deserialize)]
-struct Version {
-    schema: u64,
+/// The version of the form that a file is in: all that is known of one in a newer form.
+pub(super) fn version(text: &str) -> Result<u64, serde_json::Error> {
+    #[derive(Deserialize)]
+    struct Version {
+        schema: u64,
+    }
+    Ok(serde_json::from_str::<Version>(text)?.schema)
 }
 
 /// The name of the file of an entry, without the suffix.
@@ -274,10 +282,6 @@ pub(super) fn stem(vmid: Option<Vmid>, process: Option<Process>) -> String {
 /// Whether a mask is the one that numapin gave the main thread.
 fn inherits(main: &Target, mask: &CpuSet) -> bool {
     *mask == main.wanted && main.wanted != main.found
-}
-
-fn is_same(known: &Target, thread: Thread, start_time: u64) -> bool {
-    known.thread == thread && known.start_time == start_time
 }
 
 fn thread(task: &Task) -> Thread {

@@ -97,8 +97,8 @@ pub(super) fn read(path: &Path, owner: u32) -> Result<Option<String>, LedgerErro
     }
 }
 
-/// Writes a file whole: a reader sees the old one or the new one, also when this program is killed. `/run` is in memory, so
-/// a crash of the machine takes all of it; the sync is for captured machines on a disk.
+/// Writes a file whole: a reader sees the old one or the new one, also when this program is killed. Nothing is synced: `/run` is
+/// in memory, a crash of the machine takes all of it, and an entry of another boot counts for nothing anyway.
 pub(super) fn write(lock: &Lock, path: &Path, text: &str) -> Result<(), LedgerError> {
     let temporary = temporary(path);
     // One left by a killed program: the lock is ours, so nobody is writing it.
@@ -145,8 +145,7 @@ fn fill(lock: &Lock, path: &Path, text: &str) -> io::Result<()> {
     // Whatever the umask: status and plan read it without privilege.
     file.set_permissions(Permissions::from_mode(0o644))?;
     lock.step("write", path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    file.write_all(text.as_bytes())
 }
 
 fn check_owner(owner: u32, meta: &fs::Metadata) -> Result<(), Fault> {

@@ -329,14 +329,14 @@ fn a_machine_without_ledger_has_no_entries() {
     assert!(entries.alive.is_empty() && entries.problems.is_empty());
 }
 
-fn target(tid: i32, start_time: u64, found: &str, wanted: &str) -> Target {
+fn target(tid: i32, started_by: u64, found: &str, wanted: &str) -> Target {
     Target {
         kind: ThreadKind::Emulator { name: "kvm".into() },
         thread: Thread {
             pid: Pid(4000),
             tid: Tid(tid),
         },
-        start_time,
+        started_by,
         found: set(found),
         unpinned: found == "0-7",
         wanted: set(wanted),

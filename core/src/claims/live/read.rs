@@ -26,6 +26,9 @@ pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError
         let Some(pid) = number(&name).map(Pid) else {
             continue;
         };
+        if root.is_live() && is_single(&mut proc, pid) {
+            continue;
+        }
         let command = match proc.read(format_args!("{pid}/cmdline")) {
             Ok(text) => Command::parse(text.unwrap_or_default()),
             Err(e) if e.source.kind() == io::ErrorKind::PermissionDenied => {
@@ -95,6 +98,14 @@ pub(super) fn live(look: Look<'_>, apart: Option<Pid>) -> Result<Live, FileError
     });
     live.containers = containers(root, &mut live.warnings);
     Ok(live)
+}
+
+/// Whether a process has one thread only, as nearly all on a node have: it is no QEMU, which has one for RCU from its first
+/// moment and one more for each vCPU. A third of the cost of its command line.
+///
+/// The `task` directory of a process has two links and one more for each thread (`proc_task_getattr` of `fs/proc/base.c`).
+fn is_single(proc: &mut Reader, pid: Pid) -> bool {
+    proc.has_links(format_args!("{pid}/task"), 3)
 }
 
 /// A QEMU process before its threads are read.
@@ -202,7 +213,12 @@ pub(super) fn thread(
         };
         let comm = comm.trim_end_matches('\n').to_owned();
         let mask = look.mask(Thread { pid, tid })?;
-        return Ok(mask.map(|mask| LiveThread { tid, comm, mask }));
+        return Ok(mask.map(|mask| LiveThread {
+            tid,
+            comm,
+            told: None,
+            mask,
+        }));
     }
     const LIST: &str = "Cpus_allowed_list:";
     let Some(text) = tasks.read(format_args!("{tid}/status"))? else {
@@ -245,7 +261,12 @@ pub(super) fn thread(
             comm.unwrap_or_default().trim_end_matches('\n').to_owned()
         }
     };
-    Ok(Some(LiveThread { tid, comm, mask }))
+    Ok(Some(LiveThread {
+        tid,
+        comm,
+        told: None,
+        mask,
+    }))
 }
 
 /// Where Proxmox VE puts containers: `lxc/VMID`, below the mount of cgroup v2 or of the v1 controller.

@@ -1,24 +1,44 @@
 //! What a command knows of the threads that it looked at or set itself, without looking again.
 
+use std::collections::BTreeMap;
+
 use super::{Live, LiveGuest, LiveThread, LiveWarning};
-use crate::id::Pid;
+use crate::id::{Pid, Tid};
 use crate::process::{Look, ProcessError, Task};
 use crate::report::Report;
-use crate::thread::Thread;
+use crate::thread::{Target, Thread, ThreadKind};
 
 impl Live {
-    /// Takes note of the threads of a process that was looked at apart. One that is no guest stays none.
-    pub fn see(&mut self, pid: Pid, tasks: &[Task]) {
+    /// Takes note of the threads of a process that was looked at apart: its tasks, as far as they were looked at, and those whose
+    /// masks are about to be set, of which QMP told what they are. One that is no guest stays none.
+    pub fn see(&mut self, pid: Pid, tasks: &[Task], targets: &[Target]) {
         let Some(guest) = self.guests.iter_mut().find(|guest| guest.pid == pid) else {
             return;
         };
         let untold = guest.threads.is_empty();
-        let thread = |task: &Task| LiveThread {
-            tid: task.tid,
-            comm: task.comm.clone(),
-            mask: task.mask.clone(),
-        };
-        guest.threads = tasks.iter().map(thread).collect();
+        let mut threads: BTreeMap<Tid, LiveThread> = BTreeMap::new();
+        for task in tasks.iter().filter(|task| task.pid == pid) {
+            let thread = LiveThread {
+                tid: task.tid,
+                comm: task.comm.clone(),
+                told: None,
+                mask: task.mask.clone(),
+            };
+            threads.insert(task.tid, thread);
+        }
+        for target in targets.iter().filter(|target| target.thread.pid == pid) {
+            let tid = target.thread.tid;
+            let thread = threads.entry(tid).or_insert_with(|| LiveThread {
+                tid,
+                comm: String::new(),
+                told: None,
+                mask: target.found.clone(),
+            });
+            if let ThreadKind::Vcpu { vcpu } = target.kind {
+                thread.told = Some(vcpu);
+            }
+        }
+        guest.threads = threads.into_values().collect();
         if untold && guest.is_nameless() {
             self.warnings.push(LiveWarning::nameless(guest));
         }

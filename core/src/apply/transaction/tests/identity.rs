@@ -40,7 +40,8 @@ fn a_kernel_thread_whose_number_is_used_again_is_left_alone() {
             notes: Vec::new(),
         };
         let scene = machine.scene();
-        let prepared = Transaction::prepare(scene, &name(), process(), wishes, &[]).unwrap();
+        let prepared =
+            Transaction::prepare(scene, &name(), process(), wishes, Seen::Before(&[])).unwrap();
         write(
             &machine.path("proc/900/task/900/stat"),
             &stat(900, "sshd", start),
@@ -63,8 +64,14 @@ fn threads_that_were_looked_at_are_not_looked_at_again() {
     };
     let of = |seen: &[Task]| {
         let scene = machine.scene();
-        let prepared =
-            Transaction::prepare(scene, &name(), process(), wishes(&machine), seen).unwrap();
+        let prepared = Transaction::prepare(
+            scene,
+            &name(),
+            process(),
+            wishes(&machine),
+            Seen::Before(seen),
+        )
+        .unwrap();
         prepared.targets().len()
     };
     assert_eq!((of(&[]), of(&seen)), (1, 2));

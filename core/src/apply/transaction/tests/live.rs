@@ -1,5 +1,7 @@
 //! On real threads of this machine.
 
+use rstest::rstest;
+
 use super::*;
 use crate::apply::testing::Parked;
 use crate::host::{Cpu, Host};
@@ -37,8 +39,10 @@ fn status(thread: Thread) -> CpuSet {
         .mask
 }
 
-#[test]
-fn real_threads_are_pinned_and_put_back() {
+#[rstest]
+#[case::as_they_may_have_been_set_before(Seen::Before(&[]))]
+#[case::as_new_ones(Seen::New(&[]))]
+fn real_threads_are_pinned_and_put_back(#[case] seen: Seen<'_>) {
     let (a, b) = (Parked::new(), Parked::new());
     let (root, pid) = (Root::live(), a.thread.pid);
     let me = process::process(&root, pid).unwrap().unwrap();
@@ -65,7 +69,7 @@ fn real_threads_are_pinned_and_put_back() {
                 list,
                 notes: vec![],
             },
-            &[],
+            seen,
         )
         .unwrap()
     };
@@ -113,6 +117,51 @@ fn real_threads_are_pinned_and_put_back() {
     );
 }
 
+/// The moment at which a thread was seen stands for its start: it is known again by it, and what starts later is not.
+#[test]
+fn a_number_that_is_used_again_is_another_thread() {
+    let seen = Parked::new();
+    let (root, pid) = (Root::live(), seen.thread.pid);
+    let me = process::process(&root, pid).unwrap().unwrap();
+    let affinity = crate::apply::affinity(&root);
+    let usable = affinity.get(seen.thread).unwrap();
+    let host = host(&usable);
+    let scene = Scene {
+        root: &root,
+        affinity: &*affinity,
+        host: &host,
+    };
+    let wishes = Wishes {
+        list: vec![wish(0, seen.thread, usable.clone())],
+        notes: vec![],
+    };
+    let prepared = Transaction::prepare(scene, &name(), me, wishes, Seen::New(&[])).unwrap();
+    let target = prepared.targets().remove(0);
+    let started = |thread: Thread| {
+        let started = process::task_start(&root, thread.pid, thread.tid);
+        started.unwrap().unwrap()
+    };
+    assert!(target.is_what_started(started(seen.thread)));
+    // A tick of the kernel's clock is ten milliseconds.
+    let later = loop {
+        let later = Parked::new();
+        if started(later.thread) > target.started_by {
+            break later;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    let way_back = |thread: Thread| {
+        let target = Target {
+            thread,
+            ..target.clone()
+        };
+        let undo = Transaction::undo(scene, &name(), me, &[target], &[]).unwrap();
+        undo.run(scene).unwrap().threads[0].state
+    };
+    assert_eq!(way_back(seen.thread), State::Set);
+    assert_eq!(way_back(later.thread), State::Ended);
+}
+
 #[test]
 fn a_foreign_thread_of_this_machine_is_refused() {
     let root = Root::live();
@@ -137,6 +186,6 @@ fn a_foreign_thread_of_this_machine_is_refused() {
         list: vec![wish],
         notes: vec![],
     };
-    let refused = Transaction::prepare(scene, &name(), me, wishes, &[]).unwrap_err();
+    let refused = Transaction::prepare(scene, &name(), me, wishes, Seen::New(&[])).unwrap_err();
     assert_eq!(refused.word(), "foreign_thread");
 }

@@ -81,13 +81,13 @@ fn kept() -> impl Strategy<Value = KeptPlan> {
 
 fn any_entry() -> impl Strategy<Value = Entry> {
     let target = (kind(), any::<(i32, i32, u64, bool)>(), ids(), ids()).prop_map(
-        |(kind, (pid, tid, start_time, unpinned), found, wanted)| Target {
+        |(kind, (pid, tid, started_by, unpinned), found, wanted)| Target {
             kind,
             thread: Thread {
                 pid: Pid(pid),
                 tid: Tid(tid),
             },
-            start_time,
+            started_by,
             found,
             unpinned,
             wanted,
