@@ -79,7 +79,7 @@ fn a_plugged_vcpu_gets_its_planned_cpu_and_nobody_moves() {
     );
     assert_eq!(node.vcpus(&mock), two);
     let entry = node.read("run/numapin/100.json");
-    assert!(entry.contains("\"plugged\": \"0-1\""), "{entry}");
+    assert!(entry.contains("\"plugged\":\"0-1\""), "{entry}");
 }
 
 #[test]
