@@ -9,6 +9,7 @@ use super::excerpt;
 use crate::cpulist::MAX_ID;
 use crate::id::Id;
 use crate::idset::IdSet;
+use crate::sorted;
 
 /// Ids and ranges of ids as they are written; none is above [`MAX_ID`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Ranges {
             .iter()
             .map(|(first, last)| (*first, last.unwrap_or(*first)));
         let mut ranges: Vec<(u32, u32)> = ranges.collect();
-        ranges.sort_unstable();
+        sorted::sort_by(&mut ranges, Ord::cmp);
         let (mut all, mut repeated) = (IdSet::new(), IdSet::new());
         // The lowest ids that are not in `all` and `repeated` yet.
         let (mut next, mut next_repeated) = (0, 0);

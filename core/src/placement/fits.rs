@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::nodes::Task;
 use super::problem::Problem;
 use crate::policy::Mode;
+use crate::sorted;
 
 /// Whether there is a plan within the rules.
 pub(super) fn fits(problem: &Problem<'_>) -> bool {
@@ -38,7 +39,7 @@ pub(super) fn task_fits(problem: &Problem<'_>, task: &Task, room: &dyn Fn(usize)
         .iter()
         .map(|v| problem.vnodes[*v].size())
         .collect();
-    sizes.sort_unstable_by(|a, b| b.cmp(a));
+    sorted::sort_by(&mut sizes, |a, b| b.cmp(a));
     task.apart(problem, room) || pack(&sizes, rooms, &mut BTreeSet::new())
 }
 

@@ -12,6 +12,7 @@ use super::problem::Problem;
 use super::scale::Scale;
 use super::search::{self, Budget};
 use super::together::Together;
+use crate::sorted;
 
 /// Which virtual nodes are where before the search begins, and which it has to place.
 pub(super) struct Task {
@@ -64,8 +65,8 @@ impl Task {
             .iter()
             .map(|v| problem.vnodes[*v].size())
             .collect();
-        rooms.sort_unstable_by(|a, b| b.cmp(a));
-        sizes.sort_unstable_by(|a, b| b.cmp(a));
+        sorted::sort_by(&mut rooms, |a, b| b.cmp(a));
+        sorted::sort_by(&mut sizes, |a, b| b.cmp(a));
         sizes.len() <= rooms.len() && sizes.iter().zip(&rooms).all(|(size, room)| size <= room)
     }
 

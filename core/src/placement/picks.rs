@@ -147,7 +147,7 @@ impl<'a> Row<'a> {
             nothing,
         };
         let mut order: Vec<(CpuId, usize)> = self.picks.iter().map(|p| p.low).zip(0..).collect();
-        order.sort_unstable();
+        sorted::sort_by(&mut order, Ord::cmp);
         let ends = weighed.state(self.few, 0);
         let wishes = order.into_iter().map(|(_, layer)| (layer, 0));
         let (_, way) = chain::lowest(&weighed, 0, |state| state >= ends, wishes)?;
@@ -193,10 +193,14 @@ impl<W: Number> Chain<W> for Weighed<'_, '_, W> {
     }
 }
 
+/// What picks of an L3 that is as good have in common.
+fn like<'a>(pick: &Pick<'a>) -> (usize, usize, &'a BigUint) {
+    (pick.cores, pick.figures.size, &pick.figures.others)
+}
+
 /// Of L3s with equal figures only the first `few` by their lowest CPU are ever picked.
 fn first_of_each(mut picks: Vec<Pick<'_>>, few: usize) -> Vec<Pick<'_>> {
-    let like = |pick: &Pick<'_>| (pick.cores, pick.figures.size, pick.figures.others.clone());
-    picks.sort_by_cached_key(|pick| (like(pick), pick.low));
+    sorted::sort_by(&mut picks, |a, b| (like(a), a.low).cmp(&(like(b), b.low)));
     let mut kept = Vec::new();
     for row in picks.chunk_by(|a, b| like(a) == like(b)) {
         kept.extend(row.iter().take(few).cloned());

@@ -11,6 +11,7 @@ use super::problem::Problem;
 use super::scale::Scale;
 use super::search::Space;
 use crate::id::NodeId;
+use crate::sorted;
 
 pub(super) struct Together<'a, W> {
     problem: &'a Problem<'a>,
@@ -170,7 +171,7 @@ impl<W: Number> Space for Together<'_, W> {
             bound.add(&self.one[SHARED]);
         }
         // what the host nodes that may still be used save at most
-        saved.sort_unstable_by(|a, b| b.cmp(a));
+        sorted::sort_by(&mut saved, |a, b| b.cmp(a));
         for saved in saved.into_iter().take(left.len()) {
             bound.sub(saved);
         }
@@ -193,7 +194,7 @@ impl<W: Number> Space for Together<'_, W> {
         let mut key: Self::Key = there
             .flat_map(|(n, vnodes)| vnodes.iter().map(move |v| of(n, v)))
             .collect();
-        key.sort_unstable();
+        sorted::sort_by(&mut key, Ord::cmp);
         Some((key, self.sum(true)?))
     }
 }

@@ -11,6 +11,7 @@ use super::node_conf::NodeConf;
 use super::{Isolated, Mode, Policy, PolicyError, PolicyPatch, Require, Smt};
 use crate::guest::pve::GuestConfig;
 use crate::id::Vmid;
+use crate::sorted;
 
 /// The places where a policy can stand.
 #[derive(Debug, Clone, Copy, Default)]
@@ -272,7 +273,7 @@ fn tagged(
         tag: (*tag).to_owned(),
     }));
     let mut names = names;
-    names.sort_unstable();
+    sorted::sort_by(&mut names, Ord::cmp);
     names.dedup();
     match names.as_slice() {
         [] => Ok(None),
