@@ -181,23 +181,23 @@ fn pin(dir: &Path, vcpus: u32) -> Fallible<()> {
         }
         Ok(())
     };
+    // The threads are this process's own.
+    let entry = format!("/run/numapin/pid-{}.json", std::process::id());
+    let apply = || -> Fallible<Duration> {
+        let mut command = Command::new(numapin());
+        command.args(["apply", "--mode", "shared", "--affinity", "0"]);
+        command.args(["--overlap", "allow", "--qmp"]).arg(&socket);
+        child(&mut command)
+    };
     let mut sides = vec![
-        side("numapin apply", || {
+        side("numapin apply, as after a start", || {
             back(&tids)?;
-            child(
-                Command::new(numapin())
-                    .args([
-                        "apply",
-                        "--mode",
-                        "shared",
-                        "--affinity",
-                        "0",
-                        "--overlap",
-                        "allow",
-                    ])
-                    .arg("--qmp")
-                    .arg(&socket),
-            )
+            let _ = fs::remove_file(&entry);
+            apply()
+        }),
+        side("numapin apply, to threads it has set before", || {
+            back(&tids)?;
+            apply()
         }),
         side("numapin --version (process start)", || {
             child(Command::new(numapin()).arg("--version"))
