@@ -157,8 +157,11 @@ impl<'a> Look<'a> {
     /// # Errors
     /// Its file can't be read or understood.
     pub fn mask(&self, thread: Thread) -> Result<Option<CpuSet>, ProcessError> {
+        if let Some(told) = self.told(thread) {
+            return Ok(told);
+        }
         let process = self.root.proc().join(thread.pid.to_string());
-        self.mask_of(&mut Reader::below(&process.join("task")), thread)
+        self.mask_in(&mut Reader::below(&process.join("task")), thread)
     }
 
     fn read(&self, reader: &mut Reader, pid: Pid, tid: Tid) -> Result<Option<Task>, ProcessError> {
@@ -187,12 +190,23 @@ impl<'a> Look<'a> {
     }
 
     fn mask_of(&self, reader: &mut Reader, thread: Thread) -> Result<Option<CpuSet>, ProcessError> {
-        match self.calls.map(|affinity| affinity.get(thread)) {
-            Some(Ok(mask)) => return Ok(Some(mask)),
-            Some(Err(AffinityError::Gone)) => return Ok(None),
-            // What the call may not tell, the file may.
-            Some(Err(_)) | None => {}
+        match self.told(thread) {
+            Some(told) => Ok(told),
+            None => self.mask_in(reader, thread),
         }
+    }
+
+    /// The mask by the system call, where that is asked; `None` where the file must tell, as the call is not asked or may not tell.
+    fn told(&self, thread: Thread) -> Option<Option<CpuSet>> {
+        match self.calls?.get(thread) {
+            Ok(mask) => Some(Some(mask)),
+            Err(AffinityError::Gone) => Some(None),
+            Err(_) => None,
+        }
+    }
+
+    /// The mask by the file.
+    fn mask_in(&self, reader: &mut Reader, thread: Thread) -> Result<Option<CpuSet>, ProcessError> {
         let Some(text) = reader.read(format_args!("{}/status", thread.tid))? else {
             return Ok(None);
         };
