@@ -7,6 +7,7 @@ use numapin_core::claims::{Claims, Lock, node};
 use numapin_core::host::{Host, cpuset};
 use numapin_core::idset::CpuSet;
 use numapin_core::placement::Plan;
+use numapin_core::policy::Mode;
 use numapin_core::process::Task;
 use numapin_core::reconcile::{Around, Now, Outcome, reconcile};
 use numapin_core::sorted;
@@ -86,7 +87,9 @@ impl<'a> Keeper<'a> {
     ) -> Result<Vec<Task>, Fault> {
         let look = self.scene(&self.node.host).look();
         let pid = threads.process.pid;
-        let Some(iothreads) = threads.iothreads.as_ref().filter(|_| is_new) else {
+        // With the mode none no mask is set, and what the threads hold counts for others as it is.
+        let told = is_new && plan.mode != Mode::None;
+        let Some(iothreads) = threads.iothreads.as_ref().filter(|_| told) else {
             return Ok(look.tasks(pid)?);
         };
         if plan.threads.emulator.is_none() && plan.threads.vhost.is_none() {

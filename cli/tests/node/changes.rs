@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::lab::Node;
 use crate::statuses::taskset;
+use crate::watch::set_mask;
 
 #[test]
 fn a_guest_that_was_reset_does_not_come_back_onto_cpus_that_others_hold_now() {
@@ -70,4 +71,24 @@ fn a_mask_that_comes_down_to_one_cpu_holds_it_as_long_as_it_is_so() {
     node.ok(&["apply", "101"]);
     assert_eq!(masks(), ("0-31".to_owned(), "0-1".to_owned()));
     assert_eq!(node.run(&["status"]).code, 0);
+}
+
+/// What others pinned of a guest that numapin leaves alone is held, also while it is told to leave it alone.
+#[test]
+fn what_a_guest_of_the_mode_none_holds_is_kept_from_others() {
+    let node = Node::new();
+    node.conf("100: one-to-one\n101: shared\n");
+    let pinned = node.guest(100, 1);
+    let shared = node.guest(101, 1);
+    node.ok(&["apply", "100"]);
+    node.ok(&["reset", "100"]);
+    set_mask(&node, pinned.pid(), pinned.vcpu_tids()[0], "5");
+    node.ok(&["apply", "101"]);
+    let beside = "0-4,6-31";
+    assert_eq!(node.vcpus(&shared), beside);
+    node.ok(&["apply", "100", "--mode", "none"]);
+    assert_eq!(
+        (node.vcpus(&pinned), node.vcpus(&shared)),
+        ("5".into(), beside.into())
+    );
 }
